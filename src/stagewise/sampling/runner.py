@@ -1,0 +1,214 @@
+"""Runs chains at many checkpoints at once and records their losses.
+
+The loop is: for each block of steps that the noise comes in, for each block of checkpoints, for
+each step. So noise is drawn once for all checkpoints, and the tensors of a step stay in cache.
+Between blocks of steps the run may be saved, watched, or stopped.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from stagewise.errors import ConfigError
+from stagewise.models.per_sample import PerSampleLoss
+from stagewise.sampling.kernels.by_name import Kernel, State
+from stagewise.sampling.observables import Observer
+from stagewise.sampling.potential import Potential
+from stagewise.sampling.records import Records, RunResult, Schedule
+from stagewise.sampling.resume import Progress, Scratch
+from stagewise.sampling.streams import Noise, NoiseStreams
+
+#: Bytes of the positions of one block of checkpoints: about half of a core's second-level cache.
+BLOCK_BYTES = 2**19
+
+
+def run(
+    kernel: Kernel,
+    potential: Potential,
+    streams: NoiseStreams,
+    schedule: Schedule,
+    *,
+    samples: Int[Tensor, " sample"] | None = None,
+    queries: PerSampleLoss | None = None,
+    checkpoint_block: int | None = None,
+    scratch: Path | None = None,
+    save_every: float = 30.0,
+    until: Callable[[RunResult], bool] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RunResult:
+    """Run a chain per (checkpoint, chain), started at its checkpoint, and record it.
+
+    A chain that isn't finite, or beyond a hundred times the potential's reach, is marked as
+    diverged at the step where that is first seen (looked for at each draw and at the end of each
+    block of steps); its later values are NaN and no other chain is touched. Nothing is raised.
+
+    Args:
+        kernel: What moves the chains.
+        potential: What they descend.
+        streams: Their random numbers; as many chains, as many parameters.
+        schedule: Burn-in, draws, spacing.
+        samples: Indices of the samples to record, in this order; None for all.
+        queries: Further samples' losses under the same parameters, all recorded.
+        checkpoint_block: Checkpoints moved together; None chooses by the size of a cache.
+        scratch: Folder to save into and to resume from; None saves nothing. Resumed with the same
+            arguments on a CPU, the result is bit for bit that of an uninterrupted run.
+        save_every: Least seconds between saves.
+        until: Called with the result so far after each block of steps that recorded something;
+            returns True to stop early.
+        progress: Called with (steps taken, steps in all) after each block of steps.
+
+    Returns:
+        The recorded arrays. Fewer draws than scheduled only where ``until`` said so.
+
+    Raises:
+        ConfigError: If potential, streams and kernel don't fit, or ``scratch`` holds another run.
+    """
+    _check(kernel, potential, streams)
+    chains = _Chains(kernel, potential, streams, schedule, samples, queries, checkpoint_block)
+    store = None if scratch is None else Scratch(scratch, chains.identity())
+    try:
+        with torch.no_grad():
+            return _loop(chains, store, save_every, until, progress)
+    finally:
+        streams.close()
+
+
+class _Block(NamedTuple):
+    """A range of checkpoints with its potential and observer."""
+
+    where: slice
+    potential: Potential
+    observe: Observer
+
+
+class _Chains:
+    """All chains of a run: their states, block of checkpoints by block, and their records."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        potential: Potential,
+        streams: NoiseStreams,
+        schedule: Schedule,
+        samples: Tensor | None,
+        queries: PerSampleLoss | None,
+        checkpoint_block: int | None,
+    ) -> None:
+        self.kernel, self.streams, self.schedule = kernel, streams, schedule
+        self._potential = potential
+        count, chains = len(potential.centre), len(streams.chains)
+        self.size = checkpoint_block or default_block(potential.centre, chains)
+        self.records = Records(count, chains, schedule.draws)
+        self.blocks, self.states = [], []
+        with torch.no_grad():
+            for start in range(0, count, self.size):
+                where = slice(start, min(start + self.size, count))
+                part = potential.select(where)
+                also = None if queries is None else queries.select(where)
+                self.blocks.append(_Block(where, part, Observer(part, samples, also)))
+                position = part.centre[:, None].repeat(1, chains, 1)
+                self.states.append(kernel.init(part, position))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a saved state must agree in; the caller's folder name says the rest."""
+        streams, potential = self.streams, self._potential
+        return {
+            "kernel": repr(self.kernel),
+            "potential": [potential.kind, potential.n_beta, potential.localization],
+            "loss": type(potential.loss).__name__,
+            "centre": [list(potential.centre.shape), str(potential.centre.dtype)],
+            "centre_sum": float(potential.centre.double().sum()),
+            "schedule": repr(self.schedule),
+            "streams": [streams.seed, streams.experiment, list(streams.chains)],
+            "batch": [streams.batch_size, streams.sample_count],
+            "checkpoint_block": self.size,
+        }
+
+    def advance(self, start: int, stop: int) -> None:
+        """Take steps ``start`` to ``stop`` in every block of checkpoints."""
+        for index, block in enumerate(self.blocks):
+            self.states[index] = self._advance_block(block, self.states[index], start, stop)
+
+    def _advance_block(self, block: _Block, state: State, start: int, stop: int) -> State:
+        for step in range(start, stop):
+            noise = self._noise(step)
+            batch = self.streams.batches(step)
+            state, info = self.kernel.step(block.potential, state, batch, noise)
+            draw = self.schedule.draw_after(step + 1)
+            if draw is not None:
+                observed = block.observe(state.position)
+                self.records.mark(block.where, step + 1, block.observe.diverged(observed))
+                self.records.write(block.where, draw, observed, info)
+        distance = block.observe.distance(state.position)
+        self.records.mark(block.where, stop, block.observe.exploded(distance))
+        return state
+
+    def _noise(self, step: int) -> Noise:
+        uniform = self.streams.uniform(step) if self.kernel.uses_uniform else None
+        return Noise(self.streams.normal(step), uniform)
+
+    def result(self, done: Progress) -> RunResult:
+        """Return what has been recorded so far."""
+        observers = [block.observe for block in self.blocks]
+        queries = [one.query_loss_ref for one in observers if one.query_loss_ref is not None]
+        return self.records.result(
+            done.draws,
+            torch.cat([one.loss_ref for one in observers]),
+            torch.cat(queries) if queries else None,
+            done.wall_seconds,
+            done.steps * self.records.status.size,
+        )
+
+
+def default_block(centre: Tensor, chains: int) -> int:
+    """Return how many checkpoints to move together: a function of sizes only."""
+    return max(1, BLOCK_BYTES // (chains * centre.shape[1] * centre.element_size()))
+
+
+def _loop(
+    chains: _Chains,
+    store: Scratch | None,
+    save_every: float,
+    until: Callable[[RunResult], bool] | None,
+    progress: Callable[[int, int], None] | None,
+) -> RunResult:
+    done = store.restore(chains.states, chains.records) if store else None
+    done = done or Progress(0, 0, 0.0)
+    total, last_save = chains.schedule.steps, time.monotonic()
+    while done.steps < total:
+        begun = time.monotonic()
+        stop = min(total, (done.steps // chains.streams.steps + 1) * chains.streams.steps)
+        chains.advance(done.steps, stop)
+        draws = chains.schedule.draws_after(stop)
+        new, now = draws > done.draws, time.monotonic()
+        done = Progress(stop, draws, done.wall_seconds + now - begun)
+        if store and now - last_save >= save_every:
+            store.save(done, chains.states, chains.records)
+            last_save = time.monotonic()
+        if progress:
+            progress(stop, total)
+        if until and new and until(chains.result(done)):
+            break
+    return chains.result(done)
+
+
+def _check(kernel: Kernel, potential: Potential, streams: NoiseStreams) -> None:
+    wanted = potential.loss.parameter_count
+    if streams.parameters != wanted:
+        raise ConfigError(
+            f"the streams have {streams.parameters} numbers per step, the model {wanted} "
+            "parameters; make the streams with parameters=potential.loss.parameter_count"
+        )
+    samples = potential.loss.sample_count
+    if streams.batch_size is not None and streams.sample_count != samples:
+        raise ConfigError(
+            f"the streams draw from {streams.sample_count} samples, the loss has {samples}; "
+            "make the streams with sample_count=potential.loss.sample_count"
+        )
+    if streams.batch_size is not None and kernel.name == "mala":
+        raise ConfigError("MALA needs the full gradient; set batch_size to None")
