@@ -139,15 +139,16 @@ class Thresholds(Strict):
 
 
 class DiagnosticsSettings(Strict):
-    """Gates of the sampler (R-hat: Vehtari et al. 2021; null and drift: theory, Method section)."""
+    """Gates of the sampler (R-hat and ESS: Vehtari et al. 2021; null and drift: Method section)."""
 
-    #: Every ``stride``-th sampled checkpoint is diagnosed with R-hat and ESS.
+    #: Every ``stride``-th sampled checkpoint is diagnosed.
     stride: Count
     rhat: Thresholds
     #: Bulk effective sample size; here values *below* the limits warn or fail.
     ess: Thresholds
-    null_z: Thresholds
-    drift_z: Thresholds
+    #: Chance that sound chains are warned about, or failed, by the null or by the drift statistic,
+    #: over everything that is judged together.
+    false_alarm: Thresholds
 
 
 class ToySettings(Strict):

@@ -1,0 +1,69 @@
+# The commands of stagewise; `make help` lists them. All work in .venv, which the first one makes.
+#   make paper PYTHON=python3.12     choose the Python under .venv (3.11 or newer)
+#   make paper ARGS="-n"             hand more arguments to Snakemake, pytest or uv
+
+PYTHON ?= python3
+ARGS ?=
+
+PY := .venv/bin/python
+WORKFLOW := $(PY) -m stagewise.cli.workflow
+
+# What runs is what the lock says, whatever else is installed for this user.
+unexport PYTHONPATH PYTHONHOME
+export PYTHONNOUSERSITE := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help .venv paper smoke studies figures images archive check expected test lint lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv:
+	@$(PYTHON) .ci/install.py
+
+paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (90 minutes at most)
+	@$(WORKFLOW) all $(ARGS)
+	@test ! -f paper/generated/numbers.json || $(PY) -m stagewise.cli.check
+
+smoke: .venv ## every rule at tiny size, in results/smoke (3 minutes)
+	@$(WORKFLOW) all --configfile config/smoke.yaml $(ARGS)
+
+studies: .venv ## the long sensitivity studies (6 hours at most, resumable)
+	@$(WORKFLOW) studies $(ARGS)
+
+figures: .venv ## the figures alone, with whatever they need
+	@$(WORKFLOW) figures $(ARGS)
+
+images: .venv ## redraw the README's picture from the default run
+	@$(WORKFLOW) figures $(ARGS)
+	@mkdir -p docs/images && cp paper/figures/toy_influence.png docs/images/
+
+archive: .venv ## pack the tables behind every figure into archive/
+	@$(WORKFLOW) figures $(ARGS)
+	@rm -rf archive && mkdir archive && cp -p results/tables/*.csv archive/
+	@echo "redraw from it: snakemake figures --config tables=archive/"
+
+check: .venv ## compare the numbers of the last make paper with paper/expected; fails on deviations
+	@$(PY) -m stagewise.cli.check --strict $(ARGS)
+
+expected: .venv ## run the default experiments and record their numbers in paper/expected
+	@$(WORKFLOW) numbers $(ARGS)
+	@$(PY) -m stagewise.cli.expected
+
+test: .venv ## the whole test suite (15 minutes at most)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+lint: .venv ## style, import contract, sizes, versions
+	@$(PY) -m pytest -q tests/lint $(ARGS)
+
+lock: .venv ## resolve pyproject.toml into requirements.lock (ARGS=--upgrade for new versions)
+	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --system-certs \
+	  --custom-compile-command "make lock" $(ARGS) pyproject.toml -o requirements.lock
+	@$(PY) -m stagewise.cli.environment
+
+clean: ## delete everything that was computed; .venv and archive/ stay
+	rm -rf results paper/main.pdf
+	-find paper/figures paper/generated -type f ! -name .gitignore -delete
+	rm -rf report.html build .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,75 @@
+"""The README tells the truth: its code runs as written, its targets and files exist."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.repository import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md")
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def make_targets(text: str) -> set[str]:
+    """Targets of make that a text tells its reader to run."""
+    return set(re.findall(r"`(?:\$ )?make ([a-z][a-z-]*)", text))
+
+
+def test_there_is_an_example() -> None:
+    assert len(EXAMPLES) >= 1
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_python_examples_run_as_written(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "example"}
+    exec(compile(example, "<example of README.md>", "exec"), names)
+    stated = [line for line in example.splitlines() if line.startswith("assert ")]
+    assert stated, "an example ends in an assertion, so that running it shows something"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_targets_that_are_named_exist(page: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    defined = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    assert make_targets((ROOT / page).read_text(encoding="utf-8")) <= defined
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_files_that_are_named_exist() -> None:
+    """Source files and folders; what is built may be absent."""
+    named = re.findall(r"`((?:src|workflow|config|profiles|tests|docs|bench)/[\w./]*)`", README)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    defined = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {line.split()[1] for line in done.stdout.splitlines()} == defined
+
+
+def test_make_asks_for_rules_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    asked = set(re.findall(r"^\t@\$\(WORKFLOW\) ([a-z_]+)", makefile, flags=re.MULTILINE))
+    files = (ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk"))
+    rules = "".join(path.read_text(encoding="utf-8") for path in files)
+    assert asked
+    assert asked <= set(re.findall(r"^rule (\w+):", rules, flags=re.MULTILINE))
