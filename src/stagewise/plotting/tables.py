@@ -1,0 +1,73 @@
+"""The tidy tables behind the figures: their columns, and reading them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import pandas as pd
+
+from stagewise.errors import SchemaError
+
+COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        name: tuple(columns.split())
+        for name, columns in {
+            "toy_modes": "tree init seed mode singular_value step strength predicted",
+            "toy_influence": "tree seed influence relation step value se",
+            "toy_pairs": "tree influence sample query relation step value se",
+            "toy_transitions": "tree seed mode step",
+            "toy_flips": "tree seed influence relation step",
+            "toy_mds": "tree seed item branch step x y",
+            "toy_windows": "tree seed relation window_start window_end at_end at_final",
+            "toy_sweep": "n_beta localization step_size target r se local_fraction",
+            "toy_agreement": "tree row n_beta localization relation r se",
+            "toy_z": "tree row localization expected observed",
+            "toy_mixture": "control pair kind value se mass",
+            "toy_diagnostics": "tree seed step quantity value",
+        }.items()
+    }
+)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Reads the table ``path``, whose stem names it.
+
+    Raises:
+        SchemaError: if the file is missing or empty, or lacks columns that its figures need.
+    """
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError:
+        raise SchemaError(f"table {path} does not exist: run the stage that makes it") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise SchemaError(
+            f"table {path} cannot be read ({error}): delete it and run its stage again"
+        ) from error
+    missing = [column for column in COLUMNS[path.stem] if column not in table]
+    if missing:
+        raise SchemaError(
+            f"table {path} lacks {', '.join(missing)}; it has {', '.join(table)}: "
+            "delete it and run its stage again"
+        )
+    if table.empty:
+        raise SchemaError(f"table {path} has no rows: delete it and run its stage again")
+    return table
+
+
+def read_tables(names: Sequence[str], paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Reads the tables ``names`` from folders and files among ``paths``.
+
+    Raises:
+        SchemaError: if a table is in none of them, or as in `read_table`.
+    """
+    return {name: read_table(_find(name, paths)) for name in names}
+
+
+def _find(name: str, paths: Sequence[Path]) -> Path:
+    for path in paths:
+        if path.is_dir() and (path / f"{name}.csv").is_file():
+            return path / f"{name}.csv"
+        if path.name == f"{name}.csv":
+            return path
+    places = ", ".join(str(path) for path in paths)
+    raise SchemaError(f"table {name}.csv is not in {places}: run the stage that makes it")
