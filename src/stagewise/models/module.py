@@ -170,7 +170,10 @@ class ModuleLoss(PerSampleLoss):
             ]
             return torch.stack(replicas).view(*w.shape[:2], -1)
         data = 0 if per_chain else None
-        over_chains = torch.vmap(self._one, in_dims=(0, None, data, data))
+        if not per_chain:
+            # mse_loss and its like broadcast no shared targets under two vmaps; this copies nothing.
+            targets = targets.expand(w.shape[1], *targets.shape)
+        over_chains = torch.vmap(self._one, in_dims=(0, None, data, 0))
         return torch.vmap(over_chains, in_dims=(0, 0, None, None))(w, self._frozen, inputs, targets)
 
     def _one(self, w: Tensor, frozen: Weights, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Float32, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 
 from stagewise.errors import SchemaError
 from stagewise.storage import netcdf
@@ -194,12 +194,12 @@ def valid_chains(trace: xr.Dataset) -> Bool[np.ndarray, "*checkpoint chain"]:
     return trace["status"].values == OK
 
 
-def sample_losses(trace: xr.Dataset) -> Float32[np.ndarray, "*checkpoint chain draw sample"]:
+def sample_losses(trace: xr.Dataset) -> Float[np.ndarray, "*checkpoint chain draw sample"]:
     """Return the samples' excess losses, nats."""
     return trace["excess_loss"].values
 
 
-def query_losses(trace: xr.Dataset) -> Float32[np.ndarray, "*checkpoint chain draw query"]:
+def query_losses(trace: xr.Dataset) -> Float[np.ndarray, "*checkpoint chain draw query"]:
     """Return the queries' excess losses, nats; where there are no queries, the samples are."""
     return trace["query_excess_loss" if "query_excess_loss" in trace else "excess_loss"].values
 

@@ -42,12 +42,12 @@ def test_a_chain_that_sits_elsewhere_shows_in_rhat(chains: int) -> None:
     """Catches R-hat of losses centred within chains, which is 1 whatever they do.
 
     Of independent draws, R-hat² - 1 of half chains of 200 is χ²/(200 ν) with ν ≥ 7: 1.1 asks
-    for χ² > 42 ν, far below a chance of 1e-6.
+    for χ² > 42 ν, far below a chance of 1e-6. One chain of eight on top of all others gives 1.29.
     """
     losses = np.random.default_rng(6).normal(size=(chains, 400, 3))
     assert float(rhat_ess(make_trace(losses))["rhat_loss"].max()) < 1.1
     losses[0] += 10
-    assert float(rhat_ess(make_trace(losses))["rhat_loss"].min()) > 1.3
+    assert float(rhat_ess(make_trace(losses))["rhat_loss"].min()) > 1.2
 
 
 def test_slow_chains_have_few_effective_draws() -> None:
