@@ -13,14 +13,14 @@ from stagewise.sampling.runner import run
 from stagewise.sampling.streams import NoiseStreams
 
 CHECKPOINTS, PARAMETERS, SAMPLES = 5, 44, 6
-SCHEDULE = Schedule(burn_in=50, draws=25, spacing=4)
+SCHEDULE = Schedule(burn_in=30, draws=10, spacing=4)
 KERNELS = {
     "sgld": {},
     "underdamped": {"friction": 0.2},
-    "rmsprop_sgld": {"adapt_steps": 50},
+    "rmsprop_sgld": {"adapt_steps": 30},
     "mala": {},
 }
-#: Float32 rounding (6e-8) over 150 stable steps of positions of order 1.
+#: Float32 rounding (6e-8) over 70 stable steps of positions of order 1.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 RECORDED = ("excess_loss", "train_loss", "potential", "distance")
 
@@ -72,7 +72,7 @@ def test_checkpoints_alone_or_together(whole: tuple[str, RunResult]) -> None:
     assert_same(together, sampled(name, checkpoints=slice(3, 4)), slice(3, 4))
 
 
-@pytest.mark.parametrize("block", [1, 2, 5])
+@pytest.mark.parametrize("block", [1, 3])
 def test_blocks_of_checkpoints(whole: tuple[str, RunResult], block: int) -> None:
     name, together = whole
     assert_same(together, sampled(name, checkpoint_block=block))

@@ -18,10 +18,10 @@ from stagewise.sampling.streams import NoiseStreams
 KERNELS = {
     "sgld": {},
     "underdamped": {"friction": 0.2},
-    "rmsprop_sgld": {"adapt_steps": 100},
+    "rmsprop_sgld": {"adapt_steps": 80},
     "mala": {},
 }
-SCHEDULE = Schedule(burn_in=90, draws=60, spacing=5)
+SCHEDULE = Schedule(burn_in=70, draws=40, spacing=3)
 
 
 class Killed(Exception):
@@ -66,7 +66,7 @@ def assert_identical(one: RunResult, other: RunResult) -> None:
 @pytest.mark.parametrize("name", KERNELS)
 def test_killed_twice_at_random_steps(name: str, tmp_path: Path) -> None:
     uninterrupted = sampled(name)
-    for trial in range(3):
+    for trial in range(2):
         kills = sorted(np.random.default_rng(trial).integers(1, SCHEDULE.steps, 2).tolist())
         scratch = tmp_path / str(trial)
         for kill_at in kills:
@@ -77,10 +77,10 @@ def test_killed_twice_at_random_steps(name: str, tmp_path: Path) -> None:
 
 def test_a_resumed_run_takes_only_the_steps_that_are_left(tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        sampled("sgld", tmp_path, kill_at=200)
+        sampled("sgld", tmp_path, kill_at=130)
     seen: list[int] = []
     resumed = sampled("sgld", tmp_path, progress=lambda done, _: seen.append(done))
-    assert seen == [256, 320, 384, 390]
+    assert seen == [190]
     assert resumed.wall_seconds > 0
 
 
@@ -90,7 +90,7 @@ def test_killed_while_saving_loses_nothing(tmp_path: Path, monkeypatch: pytest.M
     original, calls = np.savez, iter(range(100))
 
     def savez(file: Any, **arrays: np.ndarray) -> None:
-        if next(calls) == 5:
+        if next(calls) == 3:
             file.write(b"half a file")
             raise Killed
         original(file, **arrays)
@@ -116,13 +116,13 @@ def test_divergence_survives_a_resume(tmp_path: Path) -> None:
     uninterrupted = unstable(None, None)
     assert uninterrupted.status.all()
     with pytest.raises(Killed):
-        unstable(tmp_path, 300)
+        unstable(tmp_path, 130)
     assert_identical(unstable(tmp_path, None), uninterrupted)
 
 
 def test_another_runs_state_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        sampled("sgld", tmp_path, kill_at=200)
+        sampled("sgld", tmp_path, kill_at=130)
     with pytest.raises(ConfigError, match="state of another run; delete it"):
         sampled("sgld", tmp_path, seed=1)
     with pytest.raises(ConfigError, match="state of another run; delete it"):

@@ -1,0 +1,63 @@
+"""Sensitivity of BIF to (ε, nβ, γ): agreement with its law, with training, with retraining."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from stagewise.config.toy import SamplingSettings
+from stagewise.evaluation.curves import correlation, summarize
+
+
+class SweepRow(NamedTuple):
+    """One setting: its law and its sampled influence of every seed."""
+
+    settings: SamplingSettings
+    law: xr.Dataset
+    bif: dict[int, xr.Dataset]
+
+
+def sweep_table(rows: list[SweepRow], trajectory: xr.Dataset, retrain: xr.Dataset) -> pd.DataFrame:
+    """Correlation of BIF with each target over all pairs of different items and checkpoints.
+
+    Targets: ``law`` (the setting's own second-order law, where it exists), ``trajectory`` (the
+    derivative of the training run) and ``leave_one_out``. Mean and standard error over seeds;
+    ``local_fraction`` is the fraction of checkpoints with γ > nβ·|λ_min|, where the law exists.
+    """
+    return pd.concat([_row_table(row, trajectory, retrain) for row in rows], ignore_index=True)
+
+
+def _row_table(row: SweepRow, trajectory: xr.Dataset, retrain: xr.Dataset) -> pd.DataFrame:
+    found: dict[str, list[float]] = {"law": [], "trajectory": [], "leave_one_out": []}
+    for seed, scores in row.bif.items():
+        step = scores["step"].values
+        sampled = _off_diagonal(scores["value"])
+        law = row.law.sel(seed=seed)["second_order"]
+        found["law"].append(correlation(sampled, _off_diagonal(law)))
+        for name, source in (("trajectory", trajectory), ("leave_one_out", retrain)):
+            at = np.searchsorted(source["step"].values, step)
+            target = source["value"].sel(seed=seed).isel(checkpoint=at)
+            found[name].append(correlation(sampled, _off_diagonal(target)))
+    settings = row.settings
+    rows = []
+    for target, values in found.items():
+        r = summarize(values)
+        rows.append(
+            {
+                "n_beta": settings.n_beta,
+                "localization": settings.localization,
+                "step_size": settings.step_size,
+                "target": target,
+                "r": r.value,
+                "se": r.se,
+                "n": r.n,
+                "local_fraction": float(row.law["local"].mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _off_diagonal(array: xr.DataArray) -> np.ndarray:
+    values = array.transpose("checkpoint", "sample", "query").values
+    return values[:, ~np.eye(values.shape[-1], dtype=bool)].ravel()
