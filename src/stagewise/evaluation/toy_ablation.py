@@ -15,7 +15,10 @@ from stagewise.evaluation.curves import RELATIONS, Summary, correlation, relatio
 
 
 def window_table(tree: str, windows: xr.Dataset, relation: np.ndarray) -> pd.DataFrame:
-    """Loss change of the query when the sample is dropped in a window, mean over pairs."""
+    """Loss change of the query when the sample is dropped in a window, mean over pairs.
+
+    ``at_end`` of the window, ``peak`` (of largest size from there on), ``at_final`` of the run.
+    """
     start, end = windows["window_start"].values, windows["window_end"].values
     frames = []
     for seed in windows["seed"].values:
@@ -29,6 +32,7 @@ def window_table(tree: str, windows: xr.Dataset, relation: np.ndarray) -> pd.Dat
                         "window_start": start,
                         "window_end": end,
                         "at_end": relation_mean(_pairs(windows, "at_end", seed), relation, name),
+                        "peak": relation_mean(_pairs(windows, "peak", seed), relation, name),
                         "at_final": relation_mean(
                             _pairs(windows, "at_final", seed), relation, name
                         ),
@@ -51,6 +55,7 @@ def ablation_numbers(windows: pd.DataFrame, influence: pd.DataFrame) -> dict[str
         influence: Influence table of the same tree.
 
     Returns:
+        ``at_final.largest``, the largest effect left at the end of the run, nats; and
         ``peak_offset`` (signed mean), ``.absolute`` (mean of its size), ``.mismatched`` (the same
         with another relation's influence), ``.{helpful,harmful}.{relation}``, and ``r.{relation}``,
         the correlation of effect and influence over windows.
@@ -75,7 +80,9 @@ def ablation_numbers(windows: pd.DataFrame, influence: pd.DataFrame) -> dict[str
         note("peak_offset.mismatched", np.mean(other))
         for name in RELATIONS:
             note(f"r.{name}", correlation(effect[name], predicted[name]))
-    return {key: summarize(values) for key, values in found.items()}
+    numbers = {key: summarize(values) for key, values in found.items()}
+    final = windows["at_final"].abs()
+    return numbers | {"at_final.largest": Summary(float(final.max()), float("nan"), len(final))}
 
 
 def _pairs(windows: xr.Dataset, name: str, seed: int) -> np.ndarray:

@@ -18,7 +18,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "toy_transitions": "tree seed mode step",
             "toy_flips": "tree seed influence relation step",
             "toy_mds": "tree seed item branch step x y",
-            "toy_windows": "tree seed relation window_start window_end at_end at_final",
+            "toy_windows": "tree seed relation window_start window_end at_end peak at_final",
             "toy_sweep": "n_beta localization step_size target r se local_fraction",
             "toy_agreement": "tree row n_beta localization relation r se",
             "toy_z": "tree row localization expected observed",

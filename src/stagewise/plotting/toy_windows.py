@@ -19,7 +19,7 @@ from stagewise.plotting.marks import (
 from stagewise.plotting.palette import RELATIONS, Look
 
 AT_END = Look(palette.BLUE, "-", "o", "at the window's end")
-AT_FINAL = Look(palette.ORANGE, "--", "s", "at the end of training")
+LATER = Look(palette.ORANGE, "--", "s", "largest from then on")
 PEAK = Look(palette.BLACK, "", "v", "its largest size")
 CURVE = Look(palette.GREY, "-", "", "influence (a), scaled to the panel")
 
@@ -32,13 +32,13 @@ def draw_windows(ax: Axes, windows: pd.DataFrame, influence: pd.DataFrame) -> No
 
     Args:
         ax: Axes to draw on.
-        windows: Rows of one tree and relation: seed, window_start, window_end, at_end, at_final
+        windows: Rows of one tree and relation: seed, window_start, window_end, at_end, peak
             (positive: the sample was helping).
         influence: Rows of the same relation, influence bif: seed, step, value.
     """
     draw_zero(ax)
     centred = windows.assign(centre=(windows["window_start"] + windows["window_end"]) / 2)
-    for column, look in (("at_end", AT_END), ("at_final", AT_FINAL)):
+    for column, look in (("at_end", AT_END), ("peak", LATER)):
         for _, rows in centred.sort_values("centre").groupby("seed"):
             ax.plot(
                 rows["centre"],
@@ -80,6 +80,4 @@ def draw_toy_windows(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None
             if row == len(trees) - 1:
                 ax.set_xlabel("centre of the window [step]")
         axes[row, 0].set_ylabel(f"{tree} tree\nloss change [nats]\nitem was helping ↑")
-    legend_above(
-        figure, [line_handle(look, marker=True) for look in (AT_END, AT_FINAL, CURVE, PEAK)]
-    )
+    legend_above(figure, [line_handle(look, marker=True) for look in (AT_END, LATER, CURVE, PEAK)])
