@@ -54,10 +54,9 @@ class SampleStage(LawStage):
 class EstimateStage(Strict):
     """toy_estimate: the tree tells which pairs are averaged."""
 
-    #: Root of the seed tree, for the derangement of the null.
-    seed: int
     tree: TreeSettings
-    diagnostics: DiagnosticsSettings
+    #: Null for a row that is not gated: R-hat and ESS cost more than the estimates.
+    diagnostics: DiagnosticsSettings | None
 
 
 class MixtureStage(Strict):
