@@ -1,0 +1,97 @@
+"""A copy of the repository in which a test may run Snakemake, edit code and kill processes."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from stagewise.cli.watchdog import VARIABLE
+from support.repository import ROOT, committed_files
+
+#: What a run needs; the rest of the repository is left out of the copies.
+PARTS = ("Snakefile", "config", "paper", "profiles", "src", "workflow")
+SMOKE = ("--configfile", "config/smoke.yaml")
+
+
+@dataclass
+class Copy:
+    """A copy of the repository with an environment in which its own package is imported."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *arguments: str) -> list[str]:
+        """Snakemake itself, as a person would start it."""
+        return [sys.executable, "-m", "snakemake", *arguments]
+
+    def wrapped(self, *arguments: str) -> list[str]:
+        """Snakemake as ``make`` starts it."""
+        return [sys.executable, "-m", "stagewise.cli.workflow", *arguments]
+
+    def start(self, command: list[str], **options: object) -> subprocess.Popen:
+        """Starts a command in the copy, in a session of its own."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def run(self, command: list[str], *, status: int | None = 0) -> str:
+        """Runs a command to its end and returns its output, both streams together."""
+        process = self.start(command)
+        output, _ = process.communicate()
+        if status is not None:
+            assert process.returncode == status, output
+        return output
+
+    def planned(self, *arguments: str) -> Counter[str]:
+        """Counts the jobs of each rule that a run with these arguments would start."""
+        output = self.run(self.command("-n", *arguments))
+        return Counter(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
+
+    def log(self, name: str, results: str = "results/smoke") -> str:
+        """Text of a job's log."""
+        return (self.folder / results / "logs" / name).read_text(encoding="utf-8")
+
+
+def copy_repository(folder: Path) -> Copy:
+    """Copies what is, or is about to be, committed and needed for a run."""
+    for source in committed_files():
+        relative = source.relative_to(ROOT)
+        if relative.parts[0] in PARTS:
+            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / relative)
+    environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
+    return Copy(folder, environment | {"PYTHONPATH": str(folder / "src")})
+
+
+class Finished(NamedTuple):
+    """A copy of the repository after a run, and what each of its processes noted of itself."""
+
+    copy: Copy
+    witnesses: list[dict[str, Any]]
+
+
+def load_imports(source: Path | None = None) -> ModuleType:
+    """A fresh instance of the module, with empty caches, looking at `source`."""
+    path = ROOT / "workflow" / "imports.py"
+    spec = importlib.util.spec_from_file_location("imports_under_test", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if source is not None:
+        module.SOURCE = source
+    return module
