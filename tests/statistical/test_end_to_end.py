@@ -209,7 +209,7 @@ def test_dropout_is_off() -> None:
     judge_module(Standardised(problem().centre, drop=True), problem().inputs)
 
 
-@rejects("noise_half_shared")
+@rejects("noise_half_shared", "noise_shared_by_chains")
 def test_gates_let_independent_stationary_chains_pass() -> None:
     """Null and drift of a usual run stay below the gate that fails one run in a million."""
     potential = regression_potential(regression())

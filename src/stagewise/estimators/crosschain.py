@@ -21,7 +21,8 @@ from stagewise.estimators.covariance import (
     resolve_centring,
 )
 
-_LARGEST_Z = 37.0  # beyond it a normal tail probability underflows
+LARGEST_Z = 37.0
+"""Largest deviate reported: beyond it a normal tail probability underflows."""
 
 
 def _need_three(chains: int, what: str) -> None:
@@ -143,4 +144,4 @@ def normal_deviates(
 
     t = _ratio(value, se)
     tail = stdtr(freedom, -np.abs(t))
-    return np.copysign(np.minimum(-ndtri(tail), _LARGEST_Z), t)
+    return np.copysign(np.minimum(-ndtri(tail), LARGEST_Z), t)

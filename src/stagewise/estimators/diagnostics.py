@@ -25,7 +25,12 @@ from stagewise.estimators.chains import (
     survivors,
 )
 from stagewise.estimators.covariance import CentredChains, Centring, resolve_centring
-from stagewise.estimators.crosschain import drift_covariance, normal_deviates, null_covariance
+from stagewise.estimators.crosschain import (
+    LARGEST_Z,
+    drift_covariance,
+    normal_deviates,
+    null_covariance,
+)
 from stagewise.storage.schema import CHECKPOINT
 from stagewise.storage.trace import query_ids, query_losses, sample_losses
 
@@ -183,8 +188,12 @@ def drift_statistic(trace: xr.Dataset) -> xr.Dataset:
 
 def _drift(losses: np.ndarray) -> tuple[np.ndarray, ...]:
     value, se, relative = drift_covariance(losses)
-    own = [np.diagonal(one, axis1=-2, axis2=-1) for one in (value, se)]
-    return value, se, normal_deviates(*own, losses.shape[-3] - 1), relative
+    moved, error = (np.diagonal(one, axis1=-2, axis2=-1) for one in (value, se))
+    z = normal_deviates(moved, error, losses.shape[-3] - 1)
+    # Chains with all their noise in common move as one: then no spread is left to compare with.
+    rounding = 8 * np.finfo(np.float64).eps * np.abs(losses).max(axis=(-3, -2)).astype(np.float64)
+    as_one = (error == 0) & (moved > np.square(rounding))
+    return value, se, np.where(as_one, LARGEST_Z, z), relative
 
 
 def diagnose(

@@ -40,11 +40,13 @@ def draw_mixture(ax: Axes, table: pd.DataFrame) -> None:
 
 
 def draw_mass(ax: Axes, table: pd.DataFrame) -> None:
-    """Draws the exact mass π of the phase w > 0, and that of the chain with its step size."""
+    """Draws the mass π of the phase w > 0: exact, of the chain with its step size, and sampled."""
     ax.axhline(0.5, color=palette.FAINT, linewidth=0.5, zorder=0)
     for kind in present(("exact", "discrete"), table["kind"]):
         rows, look = select(table, kind=kind).sort_values("control"), MIXTURE[kind]
         ax.plot(rows["control"], rows["mass"], color=look.colour, linestyle=look.line)
+    rows, look = select(table, kind="sampled"), MIXTURE["sampled"]
+    ax.plot(rows["control"], rows["mass"], look.marker, color=look.colour, markersize=2)
     ax.set_ylim(-0.05, 1.05)
     ax.set_yticks([0, 0.5, 1])
 

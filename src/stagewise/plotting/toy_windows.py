@@ -19,8 +19,11 @@ from stagewise.plotting.marks import (
 from stagewise.plotting.palette import RELATIONS, Look
 
 AT_END = Look(palette.BLUE, "-", "o", "at the window's end")
-LATER = Look(palette.ORANGE, "--", "s", "largest from then on")
-PEAK = Look(palette.BLACK, "", "v", "its largest size")
+LATER = Look(palette.ORANGE, "--", "", "largest from then on")
+PEAKS = {
+    1: Look(palette.BLACK, "", "^", "most helpful"),
+    -1: Look(palette.BLACK, "", "v", "most harmful"),
+}
 CURVE = Look(palette.GREY, "-", "", "influence (a), scaled to the panel")
 
 
@@ -28,7 +31,7 @@ def draw_windows(ax: Axes, windows: pd.DataFrame, influence: pd.DataFrame) -> No
     """Draws the loss change against the window's centre over the curve of influence (a).
 
     The curve of each seed is scaled to the largest effect in the panel, so that times and signs
-    compare and heights do not; a mark at the top stands where its size is largest.
+    compare and heights do not; marks at the top stand where it is most helpful and most harmful.
 
     Args:
         ax: Axes to draw on.
@@ -51,18 +54,21 @@ def draw_windows(ax: Axes, windows: pd.DataFrame, influence: pd.DataFrame) -> No
             )
     unit = influence["value"].abs().max() / max(windows["at_end"].abs().max(), 1e-300)
     draw_seeds(ax, influence, CURVE, scale=unit or 1.0)
-    peaks = [
-        rows.loc[rows["value"].abs().idxmax(), "step"] for _, rows in influence.groupby("seed")
-    ]
-    ax.plot(
-        peaks,
-        [0.97] * len(peaks),
-        PEAK.marker,
-        color=PEAK.colour,
-        transform=ax.get_xaxis_transform(),
-        alpha=0.6,
-        clip_on=False,
-    )
+    for sign, look in PEAKS.items():
+        # BIF is negative where the sample helps.
+        peaks = [
+            rows.loc[(sign * rows["value"]).idxmin(), "step"]
+            for _, rows in influence.groupby("seed")
+        ]
+        ax.plot(
+            peaks,
+            [0.97] * len(peaks),
+            look.marker,
+            color=look.colour,
+            transform=ax.get_xaxis_transform(),
+            alpha=0.6,
+            clip_on=False,
+        )
 
 
 def draw_toy_windows(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:

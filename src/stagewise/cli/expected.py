@@ -1,0 +1,68 @@
+"""Record the numbers of a default run in paper/expected."""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from stagewise.cli.paper import missing_keys
+from stagewise.cli.stage import stage
+from stagewise.config.root import load
+from stagewise.errors import ConfigError, SchemaError
+from stagewise.files import read_json
+from stagewise.storage.metrics import read_numbers, write_numbers
+
+
+def expected(
+    numbers: Path = Path("paper/generated/numbers.json"),
+    settings_file: Path = Path("paper/generated/settings.json"),
+    default: Path = Path("config/default.yaml"),
+    source: Path = Path("paper/main.typ"),
+    out: Path = Path("paper/expected/numbers.json"),
+) -> None:
+    """Copies the numbers of a real run of the default configuration into the record.
+
+    Refused if the run's settings are not those of ``--default``, if the paper needs a number that
+    the run does not have, or if a number of the old record is gone: delete the old record to
+    drop keys on purpose.
+    """
+    found = read_numbers(numbers)
+    _refuse_other_settings(settings_file, default)
+    if missing := missing_keys(source, found, settings_file):
+        raise SchemaError(f"the paper needs numbers that this run lacks: {', '.join(missing)}")
+    if out.is_file() and (gone := sorted(set(read_numbers(out)) - set(found))):
+        raise SchemaError(
+            f"{out} has numbers that this run lacks: {', '.join(gone)}; "
+            "delete the record first if they are dropped on purpose"
+        )
+    write_numbers(found, out)
+    print(f"expected: {len(found)} numbers recorded in {out}")
+
+
+def _refuse_other_settings(settings_file: Path, default: Path) -> None:
+    used = read_json(settings_file)
+    wanted = load(yaml.safe_load(default.read_text(encoding="utf-8"))).model_dump(mode="json")
+    different = sorted(_differences(used, wanted))
+    if different:
+        raise ConfigError(
+            f"the numbers are of another configuration than {default}: "
+            f"{', '.join(different)} differ; run `make paper` without other settings first"
+        )
+
+
+def _differences(one: object, other: object, where: str = "") -> set[str]:
+    """Returns the paths of the keys at which two settings differ."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return set() if one == other else {where or "all"}
+    keys = set(one) | set(other)
+    return {
+        found
+        for key in keys
+        for found in _differences(one.get(key), other.get(key), f"{where}.{key}".lstrip("."))
+    }
+
+
+main = stage(expected)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Stage: the gates. A sampling row that fails one stops everything that would rest on it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from stagewise.cli.stage import stage
+from stagewise.config.toy import DiagnosticsSettings, Thresholds
+from stagewise.config.toy_stages import DiagnosticsStage
+from stagewise.errors import DivergenceError
+from stagewise.estimators.gates import Threshold, familywise_z, gate, worst
+from stagewise.evaluation.curves import Summary, correlation, summarize
+from stagewise.evaluation.records import as_numbers, exact
+from stagewise.evaluation.toy_files import by_row, scores_by_row
+from stagewise.files import atomic_path
+from stagewise.storage.metrics import write_numbers
+
+#: (tree, row), training seed, scores.
+Judged = tuple[tuple[str, str], int, xr.Dataset]
+
+_QUANTITIES = (
+    "rhat_loss_max",
+    "rhat_product_max",
+    "ess_product_min",
+    "null_max_abs_z",
+    "drift_max_z",
+)
+
+
+def toy_diagnostics(
+    settings: DiagnosticsStage, law: list[Path], bif: list[Path], table: Path, numbers: Path
+) -> None:
+    """Judges every trace of the main row by the thresholds of the config; a failure ends here."""
+    scores, laws = scores_by_row(bif), by_row(law)
+    traces = [(key, seed, data) for key, seeds in scores.items() for seed, data in seeds.items()]
+    thresholds = _thresholds(settings.diagnostics, traces)
+    failures, rows, warned = [], [], 0
+    for (tree, row), seed, data in traces:
+        rows.extend(_rows(tree, seed, data, laws[tree, row].sel(seed=seed)))
+        findings = gate({name: data[name].values for name in _QUANTITIES}, thresholds)
+        warned += worst(findings) == "warn"
+        for name, finding in findings.items():
+            if finding.verdict != "pass":
+                print(f"{tree} {row} seed {seed}: {finding.verdict}: {finding.message}")
+            if finding.verdict == "fail":
+                failures.append(f"{tree} {row} seed {seed}: {name}: {finding.message}")
+    with atomic_path(table) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+    if failures:
+        raise DivergenceError("the sampler's gates failed:\n" + "\n".join(failures))
+    write_numbers(as_numbers(_summaries(traces, laws, warned), "toy", "toy_diagnostics"), numbers)
+
+
+def _thresholds(settings: DiagnosticsSettings, traces: list[Judged]) -> dict[str, Threshold]:
+    """Thresholds of the maxima over everything that is judged together (Bonferroni)."""
+    null = sum(int(data["null_entries"]) for *_, data in traces)
+    drift = sum(int(data["drift_entries"]) for *_, data in traces)
+    rate = settings.false_alarm
+    return {
+        "rhat_loss_max": Threshold(*_pair(settings.rhat), "lengthen burn_in or raise spacing"),
+        "rhat_product_max": Threshold(*_pair(settings.rhat), "lengthen burn_in or raise spacing"),
+        "ess_product_min": Threshold(*_pair(settings.ess), "run more chains or draws"),
+        "null_max_abs_z": Threshold(
+            familywise_z(null, rate.warn), familywise_z(null, rate.fail), "check the noise streams"
+        ),
+        "drift_max_z": Threshold(
+            familywise_z(drift, rate.warn, 1),
+            familywise_z(drift, rate.fail, 1),
+            "lengthen burn_in or raise localization",
+        ),
+    }
+
+
+def _pair(limits: Thresholds) -> tuple[float, float]:
+    return limits.warn, limits.fail
+
+
+def _rows(tree: str, seed: int, data: xr.Dataset, law: xr.Dataset) -> Iterator[dict[str, object]]:
+    for name in _QUANTITIES:
+        for step, value in zip(data["diagnosed_step"].values, data[name].values, strict=True):
+            yield {"tree": tree, "seed": seed, "step": step, "quantity": name, "value": value}
+    for name, values in (("llc", data["llc"]), ("llc_se", data["llc_se"]), ("llc_law", law["llc"])):
+        for step, value in zip(data["step"].values, values.values, strict=True):
+            yield {"tree": tree, "seed": seed, "step": step, "quantity": name, "value": value}
+
+
+def _summaries(
+    traces: list[Judged], laws: dict[tuple[str, str], xr.Dataset], warned: int
+) -> dict[str, Summary]:
+    """Worst diagnostics over all judged traces, and the learning coefficient against its law."""
+    largest = {name: [data[name].values.max() for *_, data in traces] for name in _QUANTITIES}
+    smallest = min(float(data["ess_product_min"].min()) for *_, data in traces)
+    balanced = [
+        (data, laws[key].sel(seed=seed)) for key, seed, data in traces if key[0] == "balanced"
+    ]
+    agreement = [correlation(data["llc"].values, law["llc"].values) for data, law in balanced]
+    final = [float(data["llc"].values[-1]) for data, _ in balanced]
+    return {
+        "diagnostics.rhat_max": exact(max(largest["rhat_product_max"]), len(traces)),
+        "diagnostics.ess_min": exact(smallest, len(traces)),
+        "diagnostics.null_max_abs_z": exact(max(largest["null_max_abs_z"]), len(traces)),
+        "diagnostics.drift_max_z": exact(max(largest["drift_max_z"]), len(traces)),
+        "diagnostics.traces_warned": exact(float(np.sum(warned)), len(traces)),
+        "diagnostics.chains_dropped": exact(
+            float(sum(int(data.attrs["n_chains_dropped"]) for *_, data in traces)), len(traces)
+        ),
+        "llc_vs_law.r": summarize(agreement),
+        "llc.final": summarize(final),
+    }
+
+
+main = stage(toy_diagnostics)
+
+if __name__ == "__main__":
+    sys.exit(main())

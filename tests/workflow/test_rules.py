@@ -1,0 +1,140 @@
+"""Every rule keeps the house rules; read from its text, so that none can forget one."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stagewise.plotting.catalogue import FIGURES
+from support.repository import ROOT
+
+FILES = (ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk")))
+BLOCK = re.compile(r"^(?:use )?rule (?P<name>\w+)[^\n]*:\n(?P<body>(?:(?: {4}[^\n]*)?\n)+)", re.M)
+FORBIDDEN = ("run", "script", "notebook", "wrapper", "checkpoint", "scattergather")
+
+
+def rules() -> dict[str, str]:
+    """Text of every rule by name."""
+    found = {}
+    for path in FILES:
+        for match in BLOCK.finditer(path.read_text(encoding="utf-8") + "\n"):
+            heading = match.group(0).partition("\n")[0]
+            base = re.match(r"use rule (\w+) as (\w+) with", heading)
+            found[base[2] if base else match["name"]] = match["body"]
+    return found
+
+
+RULES = rules()
+WORKING = {name: body for name, body in RULES.items() if "    output:" in body}
+CALLING = {name: body for name, body in RULES.items() if "    shell:" in body}
+
+
+def stages_named(body: str, pattern: str) -> set[str]:
+    return set(re.findall(pattern, body))
+
+
+def test_they_are_found() -> None:
+    assert {"all", "toy", "figures", "tables", "studies", "paper", "numbers"} <= set(RULES)
+    assert len(CALLING) > 15
+
+
+def test_rule_all_stands_in_the_main_file() -> None:
+    """A Snakefile of includes alone builds nothing and exits with 0."""
+    main = (ROOT / "Snakefile").read_text(encoding="utf-8")
+    assert re.search(r"^rule all:\n    default_target: True\n", main, flags=re.MULTILINE)
+    assert "min_version(" in main
+
+
+@pytest.mark.parametrize("name", WORKING)
+def test_every_working_rule_has_a_log_a_benchmark_and_code_as_input(name: str) -> None:
+    body = WORKING[name]
+    for directive in ("log", "benchmark", "input"):
+        assert f"    {directive}:" in body, directive
+    (stage,) = stages_named(body, r'code=code\("stagewise\.cli\.(\w+)"\)')
+    digests = stages_named(body, r'code=digest\("stagewise\.cli\.(\w+)"\)')
+    assert digests <= {stage}
+    if name in CALLING:
+        assert digests == {stage}
+        assert stages_named(body, r"python -m stagewise\.cli\.(\w+)") == {stage}
+
+
+@pytest.mark.parametrize("name", CALLING)
+def test_every_calling_rule_has_threads_resources_and_both_streams_in_its_log(name: str) -> None:
+    body = CALLING[name]
+    for directive in ("threads", "resources", "conda"):
+        assert f"    {directive}:" in body, directive
+    assert re.search(r"mem_mb=\d+", body)
+    assert re.search(r"runtime=\d+", body)
+    command = "".join(
+        ast.literal_eval(part) for part in re.findall(r'^        (".*")$', shell(body), re.M)
+    )
+    assert command.endswith(" > {log:q} 2>&1")
+    assert not re.search(r"\{(?!input|output|params|wildcards|threads|log)", command)
+    assert not re.search(r"\{(input|output|params)[.\w]*\}", command.replace("{params.sweep}", ""))
+
+
+def shell(body: str) -> str:
+    return body.partition("    shell:\n")[2]
+
+
+def test_no_rule_does_what_cannot_be_pasted_or_tracked() -> None:
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        for word in FORBIDDEN:
+            assert not re.search(rf"^ *{word}\b[^=\n]*:", text, flags=re.MULTILINE), (
+                path.name,
+                word,
+            )
+
+
+def test_settings_reach_a_job_as_one_parameter() -> None:
+    """Snakemake compares a job's parameters as a set of values: two of them could swap."""
+    for name, body in WORKING.items():
+        parameters = re.search(r"    params:\n((?:        [^\n]*\n)+)", body)
+        names = re.findall(r"^        (\w+)=", parameters[1], re.M) if parameters else []
+        assert set(names) <= {"settings", "code", "scratch", "folder", "sweep", "source"}, name
+
+
+def test_wildcards_are_constrained() -> None:
+    used = set()
+    for path in FILES:
+        used |= set(re.findall(r"wildcards\.(\w+)|\bw\.(\w+)", path.read_text(encoding="utf-8")))
+    names = {first or second for first, second in used}
+    text = "".join(path.read_text(encoding="utf-8") for path in FILES)
+    constrained = "".join(re.findall(r"wildcard_constraints:\n((?:    [^\n]*\n)+)", text))
+    assert names
+    assert {name for name in names if f"    {name}=" not in constrained} == set()
+
+
+def test_every_figure_names_the_tables_that_it_draws() -> None:
+    text = (ROOT / "workflow" / "rules" / "figures.smk").read_text(encoding="utf-8")
+    literal = re.search(r"^FIGURES = (\{.*?^\})", text, flags=re.MULTILINE | re.DOTALL)
+    assert literal is not None
+    named = ast.literal_eval(literal[1])
+    assert {name: set(tables) for name, tables in named.items()} == {
+        name: set(entry.tables) for name, entry in FIGURES.items()
+    }
+    captions = (ROOT / "workflow" / "report" / "toy_figure.rst").read_text(encoding="utf-8")
+    assert set(re.findall(r'^  "(\w+)": "', captions, flags=re.MULTILINE)) == set(named)
+
+
+def profiles() -> list[Path]:
+    return sorted((ROOT / "profiles").glob("*/profile.yaml"))
+
+
+@pytest.mark.parametrize("path", profiles(), ids=lambda path: path.parent.name)
+def test_every_profile_repeats_what_every_run_needs(path: Path) -> None:
+    """--workflow-profile replaces the default one, so that nothing is inherited."""
+    profile = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert profile["rerun-incomplete"] is True
+    assert profile["resources"]["gpu"] >= 1
+    assert profile["max-checksum-file-size"] >= 10**10
+    assert set(profile["rerun-triggers"]) == {"code", "input", "mtime", "params", "software-env"}
+
+
+def test_there_is_one_profile_a_folder_and_a_default() -> None:
+    assert ROOT / "profiles/default/profile.yaml" in profiles()
+    for folder in (ROOT / "profiles").iterdir():
+        assert [file.name for file in folder.iterdir()] == ["profile.yaml"]

@@ -1,0 +1,160 @@
+"""What `make` calls: one run at a time in a folder, and a killed one is cleared up."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stagewise.cli import workflow
+from stagewise.cli.watchdog import VARIABLE
+from stagewise.errors import BusyError, StagewiseError
+from support.repository import ROOT
+from support.workflow import Copy
+
+SNAKEFILE = """
+import os
+from stagewise.cli.watchdog import name_myself
+name_myself()
+
+rule all:
+    output: "done.txt"
+    params: program=sys.executable
+    shell: "echo $OMP_NUM_THREADS > started.txt; {params.program} job.py > {output}"
+"""
+JOB = """
+import time
+from stagewise.cli.watchdog import start_watchdog
+start_watchdog()
+time.sleep(float(open("seconds.txt").read()))
+print("finished")
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Copy]:
+    """A workflow of one job, which takes as long as seconds.txt says."""
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    (tmp_path / "job.py").write_text(JOB)
+    (tmp_path / "seconds.txt").write_text("600")
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
+    yield Copy(tmp_path, environment)
+    for process in psutil.process_iter():
+        if works_in(process, tmp_path):
+            process.kill()
+
+
+def works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder
+    except (psutil.Error, OSError):
+        return False
+
+
+def wait_until(condition: object, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def start(tiny: Copy, *, wrapped: bool) -> subprocess.Popen:
+    """Starts a run and waits until its job is at work."""
+    (tiny.folder / "started.txt").unlink(missing_ok=True)
+    command = tiny.wrapped("-c1") if wrapped else tiny.command("-c1")
+    process = tiny.start(command)
+    wait_until((tiny.folder / "started.txt").exists)
+    return process
+
+
+def alive_in(folder: Path) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if works_in(process, folder)]
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_second_run_is_refused_with_the_pid_of_the_first(tiny: Copy, wrapped: bool) -> None:
+    first = start(tiny, wrapped=wrapped)
+    output = tiny.run(tiny.wrapped("-c1"), status=2)
+    assert f"process {first.pid} is already working in this folder" in output
+    assert "Traceback" not in output
+    assert first.poll() is None
+
+
+def test_after_a_kill_the_next_run_unlocks_and_finishes(tiny: Copy) -> None:
+    first = start(tiny, wrapped=True)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    (tiny.folder / "seconds.txt").write_text("0")
+    output = tiny.run(tiny.wrapped("-c1"))
+    assert "unlocked after a run that was killed" in output
+    assert (tiny.folder / "done.txt").read_text() == "finished\n"
+
+
+def test_after_a_kill_plain_snakemake_stops_at_its_lock(tiny: Copy) -> None:
+    """The fact for which the wrapper exists."""
+    first = start(tiny, wrapped=False)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    wait_until(lambda: not alive_in(tiny.folder))
+    assert "LockException" in tiny.run(tiny.command("-c1"), status=1)
+
+
+def test_orphans_end_by_themselves(tiny: Copy) -> None:
+    first = start(tiny, wrapped=True)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    wait_until(lambda: not alive_in(tiny.folder), seconds=5.0)
+
+
+def test_a_job_that_snakemake_no_longer_watches_ends(tiny: Copy) -> None:
+    """A job whose Snakemake died while it was still importing finds it gone, not absent."""
+    environment = tiny.environment | {VARIABLE: f"{2**22 + 1}:1"}
+    job = subprocess.Popen([sys.executable, "job.py"], cwd=tiny.folder, env=environment)
+    assert job.wait(timeout=30) == 129
+
+
+def test_an_orphan_that_does_not_end_is_named(tmp_path: Path) -> None:
+    environment = {**os.environ, VARIABLE: "1:1"}
+    with subprocess.Popen(["sleep", "600"], cwd=tmp_path, env=environment) as orphan:
+        with pytest.raises(BusyError, match=f"process {orphan.pid} is already working"):
+            workflow.wait_for_orphans(tmp_path, 0.3)
+        orphan.kill()
+
+
+def test_jobs_do_not_inherit_the_lock(tiny: Copy) -> None:
+    first = start(tiny, wrapped=True)
+    lock = str((tiny.folder / workflow.LOCK).resolve())
+    holders = {
+        process.pid
+        for process in alive_in(tiny.folder)
+        if lock in {file.path for file in process.open_files()}
+    }
+    assert holders == {first.pid}
+    assert (tiny.folder / workflow.LOCK).read_text() == f"{first.pid}\n"
+
+
+def test_it_says_where_it_must_be_run(tmp_path: Path) -> None:
+    with pytest.raises(StagewiseError, match="has no Snakefile"):
+        workflow.prepare(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["/v/bin/python", "-m", "snakemake", "-n"], True),
+        (["/v/bin/python", "/v/bin/snakemake", "all"], True),
+        (["snakemake"], True),
+        (["vim", "notes/snakemake.md"], False),
+        (["python", "-m", "stagewise.cli.toy_train", "snakemake"], False),
+        ([], False),
+    ],
+)
+def test_it_knows_snakemake(command: list[str], expected: bool) -> None:
+    assert workflow.is_snakemake(command) is expected
