@@ -8,10 +8,36 @@ SOURCES = [
 ]
 
 
+# How long the whole run took, from the benchmark files of its jobs.
+rule run_timing:
+    input:
+        benchmarks=run_benchmarks(),
+        code=code("stagewise.cli.timing"),
+    output:
+        numbers="<results>/numbers_timing.json",
+    log:
+        "<logs>/run_timing.log",
+    benchmark:
+        "<benchmarks>/run_timing.tsv"
+    conda:
+        "../envs/stagewise.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        name=f"run.{CONFIG.name}",
+        code=digest("stagewise.cli.timing"),
+    shell:
+        "python -m stagewise.cli.timing --name {params.name} --benchmarks {input.benchmarks:q}"
+        " --numbers {output.numbers:q}"
+        " > {log:q} 2>&1"
+
+
 # The numbers of all stages in one file for the text, and as LaTeX for other people's templates.
 rule numbers:
     input:
-        metrics=NUMBERS,
+        metrics=[*NUMBERS, rules.run_timing.output.numbers],
         code=code("stagewise.cli.numbers"),
     output:
         numbers="<paper>/generated/numbers.json",

@@ -110,3 +110,9 @@ def toy_benchmarks():
     for name in ("sample", "estimate"):
         jobs += sampled(f"{name}/{{tree}}_{{row}}_seed{{seed}}", rows)
     return [f"<benchmarks>/toy_{job}.tsv" for job in [*jobs, *once]]
+
+
+def run_benchmarks():
+    """Benchmark files of the whole default run: the toy's, its timing and the figures."""
+    figures = [f"<benchmarks>/toy_figure/{figure}.tsv" for figure in FIGURES]
+    return [*toy_benchmarks(), "<benchmarks>/toy_throughput.tsv", *figures]
