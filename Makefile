@@ -29,8 +29,9 @@ paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (90 minutes 
 smoke: .venv ## every rule at tiny size, in results/smoke (3 minutes)
 	@$(WORKFLOW) all --configfile config/smoke.yaml $(ARGS)
 
-studies: .venv ## the long sensitivity studies (6 hours at most, resumable)
+studies: .venv ## the long studies (6 hours at most, resumable), recorded in paper/expected
 	@$(WORKFLOW) studies $(ARGS)
+	@test ! -f results/studies/numbers.json || $(PY) -m stagewise.cli.expected_studies
 
 figures: .venv ## the figures alone, with whatever they need
 	@$(WORKFLOW) figures $(ARGS)

@@ -47,4 +47,5 @@ rule toy:
 rule studies:
     input:
         rules.toy_sweep_study.output,
+        rules.study_numbers.output,
         expand("<results>/studies/figures/toy_sweep.{format}", format=["pdf", "png"]),

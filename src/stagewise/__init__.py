@@ -22,7 +22,9 @@ __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'stagewise' has no attribute {name!r}; it has {sorted(__all__)}")
+        raise AttributeError(
+            f"module 'stagewise' has no attribute {name!r}; it has {sorted(__all__)}"
+        )
     return getattr(import_module(_PUBLIC[name]), name)
 
 

@@ -1,5 +1,7 @@
 """Results don't depend on what runs beside a chain, or on how a run is cut into pieces."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,25 @@ def test_chains_alone_or_together(whole: tuple[str, RunResult]) -> None:
 def test_checkpoints_alone_or_together(whole: tuple[str, RunResult]) -> None:
     name, together = whole
     assert_same(together, sampled(name, checkpoints=slice(3, 4)), slice(3, 4))
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_change_no_bit_and_leave_torch_as_it_was(whole: tuple[str, RunResult]) -> None:
+    name, _ = whole
+    threaded = sampled(name, checkpoint_block=1)
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(1)
+    alone = sampled(name, checkpoint_block=1)
+    for field in RECORDED:
+        np.testing.assert_array_equal(getattr(threaded, field), getattr(alone, field))
 
 
 @pytest.mark.parametrize("block", [1, 3])

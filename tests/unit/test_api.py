@@ -109,11 +109,13 @@ def test_resnet18_with_batchnorm() -> None:
     torch.manual_seed(0)
     net = torchvision.models.resnet18(num_classes=3)
     data = seeded(2, 3, 32, 32), torch.tensor([0, 1])
-    small = {"chains": 2, "draws": 2, "burn_in": 1, "step_size": 1e-7, "localization": 1e5}
-    trace = sampled(net, data, **small)
-    frozen = sampled(net.train(), data, **small, vectorize=False)
-    np.testing.assert_allclose(frozen["excess_loss"], trace["excess_loss"], rtol=2e-2, atol=2e-4)
+    small = {"chains": 2, "draws": 1, "burn_in": 0, "restrict": ["layer4.1.bn*", "fc.*"]}
+    trace = sampled(net.train(), data, **small)
     assert net.bn1.num_batches_tracked == 0
+    with torch.no_grad():
+        expected = CROSS_ENTROPY(net.eval()(data[0]), data[1])
+    np.testing.assert_allclose(trace["loss_ref"], expected, rtol=1e-4)
+    assert np.isfinite(trace["excess_loss"]).all()
 
 
 def test_an_interrupted_call_resumes(
@@ -130,7 +132,7 @@ def test_an_interrupted_call_resumes(
 
 
 def test_divergence_is_in_the_trace(net: nn.Module, data: tuple[Tensor, Tensor]) -> None:
-    trace = sampled(net, data, step_size=10.0, draws=100)
+    trace = sampled(net, data, step_size=10.0, draws=30)
     assert trace["status"].values.all()
     assert (trace["diverged_step"] > 0).all()
 

@@ -2,12 +2,13 @@
 
 import json
 import math
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from stagewise.cli import check, expected, numbers
+from stagewise.cli import check, expected, expected_studies, numbers
 from stagewise.config.root import load
 from stagewise.errors import ConfigError
 from stagewise.evaluation.numbers import (
@@ -224,6 +225,71 @@ def test_expected_refuses_missing_and_vanished_numbers(
     assert run_expected(tmp_path, {"toy.x": entry(), "toy.y": entry()}, settings()) == 0
     assert run_expected(tmp_path, {"toy.x": entry()}, settings()) == 2
     assert "toy.y" in capsys.readouterr().err
+
+
+def git(*arguments: str) -> str:
+    identity = ["-c", "user.name=a test", "-c", "user.email=test@example.org"]
+    command = ["git", *identity, "-c", "commit.gpgsign=false", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def run_expected_studies(found: dict, used: dict) -> int:
+    """Runs the stage in the current folder, whose studies' numbers and settings are made up."""
+    flags = {"numbers": write(Path("results/numbers.json"), found), "default": DEFAULT}
+    flags["settings-file"] = write(Path("results/settings.json"), used)
+    named = [part for key, path in flags.items() for part in (f"--{key}", str(path))]
+    return expected_studies.main(named)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a repository with one commit, in which results are ignored."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    git("init", "--quiet")
+    (tmp_path / ".gitignore").write_text("/results/\n")
+    git("add", ".gitignore")
+    git("commit", "--quiet", "--message", "one")
+    return tmp_path
+
+
+RECORD = Path("paper/expected/studies.json")
+
+
+@pytest.mark.usefixtures("repository")
+def test_studies_are_recorded_with_commit_and_date() -> None:
+    found = {"toy.sweep.full.law.best_r": entry(0.9, 0.1, 3)}
+    assert run_expected_studies(found, settings()) == 0
+    record = json.loads(RECORD.read_text())
+    assert record["numbers"] == found
+    assert record["commit"] == git("rev-parse", "--short=12", "HEAD")
+    assert record["date"].count("-") == 2
+    more = found | {"toy.more.r": entry(1.0)}  # the record itself is new, which makes nothing dirty
+    assert run_expected_studies(more, settings()) == 0
+    assert json.loads(RECORD.read_text()) == record | {"numbers": more}
+
+
+def test_a_changed_folder_is_dirty_and_equal_numbers_keep_their_commit(repository: Path) -> None:
+    found = {"toy.x": entry(0.9, 0.1, 3)}
+    assert run_expected_studies(found, settings()) == 0
+    clean = json.loads(RECORD.read_text())
+    (repository / "new.py").write_text("x = 1\n")
+    assert run_expected_studies(found, settings()) == 0
+    assert json.loads(RECORD.read_text()) == clean
+    assert run_expected_studies({"toy.x": entry(0.8, 0.1, 3)}, settings()) == 0
+    assert json.loads(RECORD.read_text())["commit"] == clean["commit"] + "-dirty"
+
+
+@pytest.mark.usefixtures("repository")
+def test_studies_of_other_settings_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    used = settings()
+    used["toy"]["sweeps"]["full"]["chains"] += 1
+    assert run_expected_studies({"toy.x": entry()}, used) == 2
+    message = capsys.readouterr().err
+    assert "toy.sweeps.full.chains differ" in message
+    assert "make studies" in message
+    assert not RECORD.exists()
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_typst_itself_stops_at_a_missing_number(tmp_path: Path) -> None:
     import typst
 
     (tmp_path / "generated").mkdir()
-    for name in ("numbers", "settings"):
+    for name in ("numbers", "settings", "studies"):
         (tmp_path / f"generated/{name}.json").write_text("{}")
     (tmp_path / "lib.typ").write_text((ROOT / "paper/lib.typ").read_text(encoding="utf-8"))
     text = tmp_path / "main.typ"
@@ -141,18 +141,79 @@ def test_numbers_read_as_they_should(call: str, shown: str, tmp_path: Path) -> N
 
 
 def rendered(call: str, numbers: dict, folder: Path) -> str:
-    """Typesets one expression and reads the text back from the PDF."""
+    """Typesets one expression and returns its text."""
     import typst
-    from pypdf import PdfReader
 
     (folder / "generated").mkdir()
     (folder / "generated/numbers.json").write_text(json.dumps(numbers), encoding="utf-8")
-    (folder / "generated/settings.json").write_text("{}")
+    for name in ("settings", "studies"):
+        (folder / f"generated/{name}.json").write_text("{}")
     (folder / "lib.typ").write_text((ROOT / "paper/lib.typ").read_text(encoding="utf-8"))
     (folder / "main.typ").write_text(f'#import "lib.typ": *\n#{call}')
     typst.compile(str(folder / "main.typ"), str(folder / "main.pdf"), ignore_system_fonts=True)
-    text = PdfReader(folder / "main.pdf").pages[0].extract_text()
-    return re.sub(r"\s+", " ", text).strip()
+    return text_of(folder / "main.pdf")
+
+
+def text_of(pdf: Path) -> str:
+    """Reads the text of the first page back from a PDF."""
+    from pypdf import PdfReader
+
+    return re.sub(r"\s+", " ", PdfReader(pdf).pages[0].extract_text()).strip()
+
+
+def study_paper(folder: Path, record: object) -> tuple[int, str]:
+    """Builds a paper that prints one study; ``None`` for no record."""
+    (folder / "lib.typ").write_text((ROOT / "paper/lib.typ").read_text(encoding="utf-8"))
+    (folder / "main.typ").write_text('#import "lib.typ": *\n#study("toy.sweep.full.")[Wide.]')
+    if record is not None:
+        (folder / "expected").mkdir()
+        (folder / "expected/studies.json").write_text(json.dumps(record), encoding="utf-8")
+    for name in ("numbers", "settings"):
+        (folder / f"{name}.json").write_text("{}")
+    flags = {
+        "source": "main.typ",
+        "numbers": "numbers.json",
+        "settings-file": "settings.json",
+        "figures": "",
+        "out": "main.pdf",
+    }
+    named = [part for flag, name in flags.items() for part in (f"--{flag}", str(folder / name))]
+    status = paper.main(named)
+    return status, text_of(folder / "main.pdf") if status == 0 else ""
+
+
+def test_a_study_that_was_not_run_says_so(tmp_path: Path) -> None:
+    assert study_paper(tmp_path, None) == (0, "not run: make studies")
+
+
+def test_a_study_is_printed_with_its_commit_and_date(tmp_path: Path) -> None:
+    found = {"toy.sweep.full.law.best_r": entry(0.98, 0.01, 3), "toy.other.r": entry(0.123)}
+    record = {"commit": "0123456789ab-dirty", "date": "2026-01-31", "numbers": found}
+    status, text = study_paper(tmp_path, record)
+    assert status == 0
+    text = text.replace("\u200b", "")
+    for part in ("law.best_r", "0.980 ± 0.010", "Wide.", "0123456789ab-dirty", "2026-01-31"):
+        assert part in text
+    assert "0.123" not in text
+
+
+@pytest.mark.parametrize(
+    ("record", "named"),
+    [
+        ({"commit": "a", "numbers": {}}, "'date'"),
+        ({"commit": "", "date": "2026-01-31", "numbers": {}}, "commit"),
+        ({"commit": "a", "date": "31 January", "numbers": {}}, "date"),
+        ({"commit": "a", "date": "2026-01-31", "numbers": {"a.b": {"value": 1}}}, "a.b"),
+        ({"commit": "a", "date": "2026-01-31", "numbers": []}, "numbers"),
+    ],
+)
+def test_a_malformed_record_of_the_studies_is_refused(
+    record: dict, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study_paper(tmp_path, record)[0] == 2
+    message = capsys.readouterr().err
+    assert "studies.json" in message
+    assert named in message
 
 
 def test_the_paper_shows_every_figure() -> None:

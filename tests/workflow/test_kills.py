@@ -91,10 +91,11 @@ def works_in(copy: Copy) -> list[int]:
     return found
 
 
-def kill(process: subprocess.Popen, *, job: bool) -> None:
+def kill(process: subprocess.Popen, *, job: bool) -> str:
     """Kills a running stage, or Snakemake itself where none runs, as ``kill -9`` does."""
     running = jobs_of(process) if job else []
     os.kill(running[0].pid if running else process.pid, signal.SIGKILL)
+    return "job" if running else "snakemake"
 
 
 def test_any_kill_at_any_time_changes_nothing(
@@ -107,13 +108,13 @@ def test_any_kill_at_any_time_changes_nothing(
     """
     reference, seconds = undisturbed
     times = np.random.default_rng(SEED)
-    kills = unlocked = 0
-    while kills < KILLS:
+    killed: list[str] = []
+    unlocked = 0
+    while len(killed) < KILLS:
         process = disturbed.start(disturbed.wrapped(*TARGETS, *SMOKE))
         harmed = not ends_within(process, times.uniform(0, seconds))
         if harmed:
-            kill(process, job=kills % 2 == 0)
-            kills += 1
+            killed.append(kill(process, job=len(killed) % 2 == 0))
         output, _ = process.communicate(timeout=60)  # ends when no orphan holds the other end
         unlocked += "unlocked after a run that was killed" in output
         assert harmed or process.returncode == 0, output
@@ -125,6 +126,7 @@ def test_any_kill_at_any_time_changes_nothing(
     assert_whole(disturbed, reference)
     assert results_of(disturbed).keys() == results_of(reference).keys()
     assert unlocked >= 3
+    assert killed.count("job") >= 3
     assert "Nothing to be done" in disturbed.run(disturbed.wrapped(*TARGETS, *SMOKE))
 
 

@@ -1,14 +1,18 @@
 """Every rule keeps the house rules; read from its text, so that none can forget one."""
 
 import ast
+import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
+from stagewise.cli.stage import read_flags
 from stagewise.plotting.catalogue import FIGURES
 from support.repository import ROOT
+from support.workflow import copy_repository
 
 FILES = (ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk")))
 BLOCK = re.compile(r"^(?:use )?rule (?P<name>\w+)[^\n]*:\n(?P<body>(?:(?: {4}[^\n]*)?\n)+)", re.M)
@@ -72,7 +76,7 @@ def test_every_calling_rule_has_threads_resources_and_both_streams_in_its_log(na
     )
     assert command.endswith(" > {log:q} 2>&1")
     assert not re.search(r"\{(?!input|output|params|wildcards|threads|log)", command)
-    assert not re.search(r"\{(input|output|params)[.\w]*\}", command.replace("{params.sweep}", ""))
+    assert not re.search(r"\{(input|output|params)[.\w]*\}", command)
 
 
 def shell(body: str) -> str:
@@ -94,7 +98,7 @@ def test_settings_reach_a_job_as_one_parameter() -> None:
     for name, body in WORKING.items():
         parameters = re.search(r"    params:\n((?:        [^\n]*\n)+)", body)
         names = re.findall(r"^        (\w+)=", parameters[1], re.M) if parameters else []
-        assert set(names) <= {"settings", "code", "scratch", "folder", "sweep", "source"}, name
+        assert set(names) <= {"settings", "code", "scratch", "folder", "name", "source"}, name
 
 
 def test_wildcards_are_constrained() -> None:
@@ -138,3 +142,17 @@ def test_there_is_one_profile_a_folder_and_a_default() -> None:
     assert ROOT / "profiles/default/profile.yaml" in profiles()
     for folder in (ROOT / "profiles").iterdir():
         assert [file.name for file in folder.iterdir()] == ["profile.yaml"]
+
+
+@pytest.mark.parametrize("config", ["default", "smoke"])
+def test_every_printed_command_has_the_flags_and_settings_of_its_stage(
+    config: str, tmp_path: Path
+) -> None:
+    """Reads them as the stage would, without running it: one job a rule is enough."""
+    copy = copy_repository(tmp_path)
+    plan = copy.run(copy.command("-n", "all", "studies", "--configfile", f"config/{config}.yaml"))
+    commands = re.findall(r"python -m stagewise\.cli\.(\w+) (.*) > \S+ 2>&1$", plan, re.M)
+    assert len(dict(commands)) > 15
+    for stage, flags in dict(commands).items():
+        module = importlib.import_module(f"stagewise.cli.{stage}")
+        read_flags(getattr(module, stage), shlex.split(flags))

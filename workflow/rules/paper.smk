@@ -6,6 +6,11 @@ SOURCES = [
     for pattern in ("*.typ", "*.bib", "sections/*.typ")
     for path in sorted(Path(workflow.basedir, "paper").glob(pattern))
 ]
+# The committed record of the long studies, where there is one: the paper finds it beside its source.
+STUDIES = [
+    os.path.relpath(path)
+    for path in Path(workflow.basedir, "paper", "expected").glob("studies.json")
+]
 
 
 # How long the whole run took, from the benchmark files of its jobs.
@@ -29,7 +34,7 @@ rule run_timing:
         name=f"run.{CONFIG.name}",
         code=digest("stagewise.cli.timing"),
     shell:
-        "python -m stagewise.cli.timing --name {params.name} --benchmarks {input.benchmarks:q}"
+        "python -m stagewise.cli.timing --name {params.name:q} --benchmarks {input.benchmarks:q}"
         " --numbers {output.numbers:q}"
         " > {log:q} 2>&1"
 
@@ -67,6 +72,7 @@ rule numbers:
 rule paper:
     input:
         sources=SOURCES,
+        studies=STUDIES,
         numbers=rules.numbers.output.numbers,
         settings=rules.numbers.output.settings,
         figures=expand("<paper>/figures/{figure}.pdf", figure=FIGURES),

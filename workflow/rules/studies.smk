@@ -14,7 +14,7 @@ use rule toy_sweep_table as toy_sweep_study with:
     benchmark:
         "<benchmarks>/toy_sweep_study.tsv"
     params:
-        sweep="full",
+        name="full",
         settings=lambda w: settings(**of_rows(sweep_rows("full"))),
         code=digest("stagewise.cli.toy_sweep_table"),
 
@@ -30,3 +30,20 @@ use rule toy_figure as study_figure with:
         "<logs>/study_figure/{figure}.log",
     benchmark:
         "<benchmarks>/study_figure/{figure}.tsv"
+
+
+# The numbers of all studies in one file with the settings that they were run with: what `make
+# studies` records for the paper.
+use rule numbers as study_numbers with:
+    input:
+        metrics=rules.toy_sweep_study.output.numbers,
+        code=code("stagewise.cli.numbers"),
+    output:
+        numbers="<results>/studies/numbers.json",
+        tex="<results>/studies/numbers.tex",
+        tables_tex="<results>/studies/tables.tex",
+        settings="<results>/studies/settings.json",
+    log:
+        "<logs>/study_numbers.log",
+    benchmark:
+        "<benchmarks>/study_numbers.tsv"

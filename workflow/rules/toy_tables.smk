@@ -115,12 +115,12 @@ rule toy_sweep_table:
         mem_mb=4000,
         runtime=20,
     params:
-        sweep="corner",
+        name="corner",
         settings=lambda w: settings(**of_rows(sweep_rows("corner"))),
         code=digest("stagewise.cli.toy_sweep_table"),
     shell:
         "python -m stagewise.cli.toy_sweep_table --settings {params.settings:q}"
-        " --name {params.sweep} --trajectory {input.trajectory:q} --retrain {input.retrain:q}"
+        " --name {params.name:q} --trajectory {input.trajectory:q} --retrain {input.retrain:q}"
         " --law {input.law:q} --bif {input.bif:q}"
         " --table {output.table:q} --numbers {output.numbers:q}"
         " > {log:q} 2>&1"

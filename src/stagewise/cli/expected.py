@@ -27,7 +27,7 @@ def expected(
     drop keys on purpose.
     """
     found = read_numbers(numbers)
-    _refuse_other_settings(settings_file, default)
+    refuse_other_settings(settings_file, default, "make paper")
     if missing := missing_keys(source, found, settings_file):
         raise SchemaError(f"the paper needs numbers that this run lacks: {', '.join(missing)}")
     if out.is_file() and (gone := sorted(set(read_numbers(out)) - set(found))):
@@ -39,14 +39,24 @@ def expected(
     print(f"expected: {len(found)} numbers recorded in {out}")
 
 
-def _refuse_other_settings(settings_file: Path, default: Path) -> None:
+def refuse_other_settings(settings_file: Path, default: Path, command: str) -> None:
+    """Refuses numbers that were not computed with the default configuration.
+
+    Args:
+        settings_file: Whole configuration of the run, as JSON.
+        default: The default configuration, YAML.
+        command: What to run, without other settings, to get the numbers of the default.
+
+    Raises:
+        ConfigError: The two differ; the message names the keys.
+    """
     used = read_json(settings_file)
     wanted = load(yaml.safe_load(default.read_text(encoding="utf-8"))).model_dump(mode="json")
     different = sorted(_differences(used, wanted))
     if different:
         raise ConfigError(
             f"the numbers are of another configuration than {default}: "
-            f"{', '.join(different)} differ; run `make paper` without other settings first"
+            f"{', '.join(different)} differ; run `{command}` without other settings first"
         )
 
 

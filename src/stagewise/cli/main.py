@@ -65,6 +65,8 @@ def _load_general(name: str) -> Main:
             from stagewise.cli.environment import main
         case "expected":
             from stagewise.cli.expected import main
+        case "expected_studies":
+            from stagewise.cli.expected_studies import main
         case "numbers":
             from stagewise.cli.numbers import main
         case "paper":

@@ -12,12 +12,15 @@ from typing import Any
 from stagewise.cli.stage import stage
 from stagewise.errors import SchemaError, StagewiseError
 from stagewise.files import atomic_path, write_json
+from stagewise.storage import studies
 from stagewise.storage.metrics import read_numbers
 
 #: What the paper is written in; generated files and figures are put beside these.
 SOURCES = ("*.typ", "*.bib", "sections/*.typ")
 #: The label under which the paper notes every key that it reads.
 _KEY_LABEL = "<number-key>"
+#: The committed record of the long studies, beside the main file; the paper does without it.
+_STUDIES = "expected/studies.json"
 
 
 def paper(source: Path, numbers: Path, settings_file: Path, figures: list[Path], out: Path) -> None:
@@ -25,7 +28,8 @@ def paper(source: Path, numbers: Path, settings_file: Path, figures: list[Path],
 
     The sources, generated files and figures are laid out in a scratch folder of their own, so that
     they can come from anywhere. Equal inputs give equal bytes: no dates, no fonts of the system.
-    A number that the paper needs and ``--numbers`` lacks is refused with its key.
+    A number that the paper needs and ``--numbers`` lacks is refused with its key. The long studies
+    are printed from ``expected/studies.json`` beside ``--source``, if it is there.
     """
     found = read_numbers(numbers)
     if missing := missing_keys(source, found, settings_file):
@@ -83,6 +87,9 @@ def _laid_out(
                 _copy(path, root / path.relative_to(source.parent))
         write_json(root / "generated/numbers.json", dict(numbers))
         _copy(settings_file, root / "generated/settings.json")
+        record = source.parent / _STUDIES
+        content = studies.read(record)._asdict() if record.is_file() else {}
+        write_json(root / "generated/studies.json", content)
         for path in figures:
             for file in sorted(path.glob("*.pdf")) if path.is_dir() else [path]:
                 _copy(file, root / "figures" / file.name)

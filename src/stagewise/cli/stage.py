@@ -46,11 +46,12 @@ def stage(function: Callable[..., None]) -> Callable[[Sequence[str] | None], int
     """
 
     def main(argv: Sequence[str] | None = None) -> int:
-        arguments = vars(_parser(function).parse_args(argv))
         start_watchdog()
         limit_torch_threads()
+        arguments: dict[str, typing.Any] = {}
         try:
-            function(**_validated(function, arguments))
+            arguments = read_flags(function, argv)
+            function(**arguments)
         except KeyboardInterrupt:
             return _fail(function, "interrupted", EXIT_INTERRUPTED)
         except StagewiseError as error:
@@ -63,6 +64,22 @@ def stage(function: Callable[..., None]) -> Callable[[Sequence[str] | None], int
 
     main.__doc__ = function.__doc__
     return main
+
+
+def read_flags(
+    function: Callable[..., None], argv: Sequence[str] | None = None
+) -> dict[str, typing.Any]:
+    """Reads a stage's arguments from its command line, each JSON text as its annotation's model.
+
+    Raises:
+        ConfigError: A setting is unknown, missing, of the wrong type or out of range.
+        SystemExit: A flag is; the usage is on stderr.
+    """
+    result = vars(_parser(function).parse_args(argv))
+    for name, kind in _annotations(function).items():
+        if kind != list[Path] and kind not in _ONE_VALUE and isinstance(result[name], str):
+            result[name] = parse_json(kind, result[name])
+    return result
 
 
 def limit_torch_threads() -> None:
@@ -92,15 +109,6 @@ def _parser(function: Callable[..., None]) -> argparse.ArgumentParser:
             options["metavar"] = "JSON"
         parser.add_argument("--" + name.replace("_", "-"), dest=name, **options)
     return parser
-
-
-def _validated(function: Callable[..., None], arguments: dict[str, typing.Any]) -> dict:
-    """Replaces each JSON text by the model that its parameter's annotation names."""
-    result = dict(arguments)
-    for name, kind in _annotations(function).items():
-        if kind != list[Path] and kind not in _ONE_VALUE and isinstance(result[name], str):
-            result[name] = parse_json(kind, result[name])
-    return result
 
 
 def _annotations(function: Callable[..., None]) -> dict[str, typing.Any]:

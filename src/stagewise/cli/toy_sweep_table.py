@@ -5,10 +5,9 @@ from pathlib import Path
 
 from stagewise.cli.stage import stage
 from stagewise.config.toy_stages import TablesStage
-from stagewise.evaluation.curves import Summary
 from stagewise.evaluation.records import as_numbers
 from stagewise.evaluation.toy_files import by_row, scores_by_row
-from stagewise.evaluation.toy_sweep import SweepRow, sweep_table
+from stagewise.evaluation.toy_sweep import SweepRow, sweep_summaries, sweep_table
 from stagewise.files import atomic_path
 from stagewise.storage import netcdf
 from stagewise.storage.metrics import write_numbers
@@ -30,12 +29,8 @@ def toy_sweep_table(
     made = sweep_table(rows, netcdf.read(trajectory), netcdf.read(retrain))
     with atomic_path(table) as temporary:
         made.to_csv(temporary, index=False)
-    summaries = {}
-    for target, group in made.groupby("target"):
-        for extreme, at in (("best", group["r"].idxmax()), ("worst", group["r"].idxmin())):
-            row = made.loc[at]
-            summaries[f"{name}.{target}.{extreme}_r"] = Summary(row["r"], row["se"], int(row["n"]))
-    write_numbers(as_numbers(summaries, "toy.sweep", "toy_sweep_table"), numbers)
+    summaries = sweep_summaries(made)
+    write_numbers(as_numbers(summaries, f"toy.sweep.{name}", "toy_sweep_table"), numbers)
 
 
 main = stage(toy_sweep_table)

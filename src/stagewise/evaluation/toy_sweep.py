@@ -7,7 +7,11 @@ import pandas as pd
 import xarray as xr
 
 from stagewise.config.toy import SamplingSettings
-from stagewise.evaluation.curves import correlation, summarize
+from stagewise.evaluation.curves import Summary, correlation, summarize
+from stagewise.evaluation.records import exact
+
+#: What a cell of the grid is a setting of.
+GRID = ("n_beta", "localization", "step_size")
 
 
 class SweepRow(NamedTuple):
@@ -26,6 +30,37 @@ def sweep_table(rows: list[SweepRow], trajectory: xr.Dataset, retrain: xr.Datase
     ``local_fraction`` is the fraction of checkpoints with γ > nβ·|λ_min|, where the law exists.
     """
     return pd.concat([_row_table(row, trajectory, retrain) for row in rows], ignore_index=True)
+
+
+def sweep_summaries(table: pd.DataFrame) -> dict[str, Summary]:
+    """Best and worst cell of a sweep by target, and the median over its local cells.
+
+    Args:
+        table: Rows of `sweep_table`.
+
+    Returns:
+        By target: ``{target}.best_r`` and ``{target}.worst_r``; ``{target}.best.{setting}``, the
+        setting of the best cell; ``{target}.median_r_local``, the median of r over the cells at
+        whose checkpoints the law exists without exception, with their number. NaN where no cell
+        has a correlation.
+    """
+    found = {}
+    for target, cells in table.groupby("target"):
+        cells = cells[np.isfinite(cells["r"])].sort_values("r", kind="stable", ignore_index=True)
+        for extreme, at in (("best", -1), ("worst", 0)):
+            found[f"{target}.{extreme}_r"] = _cell(cells, at)
+        for name in GRID:
+            found[f"{target}.best.{name}"] = exact(np.nan if cells.empty else cells[name].iloc[-1])
+        local = cells["r"][cells["local_fraction"] == 1]
+        found[f"{target}.median_r_local"] = exact(local.median(), n=len(local))
+    return found
+
+
+def _cell(cells: pd.DataFrame, at: int) -> Summary:
+    if cells.empty:
+        return Summary(float("nan"), float("nan"), 0)
+    row = cells.iloc[at]
+    return Summary(float(row["r"]), float(row["se"]), int(row["n"]))
 
 
 def _row_table(row: SweepRow, trajectory: xr.Dataset, retrain: xr.Dataset) -> pd.DataFrame:

@@ -7,6 +7,7 @@ well to the other. The control's values are the checkpoint dimension; there is o
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -30,6 +31,8 @@ class DoubleWellLoss(PerSampleLoss):
     Raises:
         ConfigError: If the numbers of offsets or weights don't fit or weights don't sum to 1.
     """
+
+    thread_safe: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -171,9 +171,12 @@ class ModuleLoss(PerSampleLoss):
             return torch.stack(replicas).view(*w.shape[:2], -1)
         data = 0 if per_chain else None
         if not per_chain:
-            # mse_loss and its like broadcast no shared targets under two vmaps; this copies nothing.
+            # mse_loss and its like broadcast no shared targets under two vmaps. Nothing is copied.
             targets = targets.expand(w.shape[1], *targets.shape)
         over_chains = torch.vmap(self._one, in_dims=(0, None, data, 0))
+        if w.shape[0] == 1:  # frozen weights that aren't batched keep convolutions ungrouped
+            frozen = {name: one[0] for name, one in self._frozen.items()}
+            return over_chains(w[0], frozen, inputs, targets)[None]
         return torch.vmap(over_chains, in_dims=(0, 0, None, None))(w, self._frozen, inputs, targets)
 
     def _one(self, w: Tensor, frozen: Weights, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,7 +16,13 @@ class PerSampleLoss(abc.ABC):
     Positions are ``w`` of shape (checkpoint, chain, parameter). Checkpoint and chain are plain
     batch dimensions: entry (c, k) of every result depends on ``w[c, k]`` alone (and on what the
     loss itself holds for checkpoint c). Losses are negative log-likelihoods in nats.
+
+    Attributes:
+        thread_safe: Whether losses that ``select`` made may be evaluated in several threads at
+            once. Not so by default: calling a module with other weights writes them into it.
     """
+
+    thread_safe: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod

@@ -89,7 +89,8 @@ class Potential:
         ``raw`` is overwritten: it is the largest tensor of a step and its caller is done with it.
         """
         if batch is None or self.kind == "plain":
-            return raw.mul_(self.n_beta).add_(w, alpha=self.localization).sub_(self._offset())
+            torch.add(self._offset(), raw, alpha=self.n_beta, out=raw)
+            return raw.add_(w, alpha=self.localization)
         at_centre = self.centre[:, None].expand_as(w)
         raw.sub_(self.loss.mean_and_gradient(at_centre, batch)[1])
         return raw.mul_(self.n_beta).add_(w - at_centre, alpha=self.localization)
@@ -117,10 +118,10 @@ class Potential:
     ) -> Float64[Tensor, "checkpoint chain"]:
         """Return U(w) - U(w*) from L_n(w) - L_n(w*) and d."""
         if self.kind == "recentred":
-            tilt = self.centre_gradient().double()[:, :, None]
-            mean_excess = mean_excess - (displacement.double() @ tilt)[..., 0]
-        distance = torch.linalg.vector_norm(displacement, dim=-1, dtype=torch.float64)
-        return self.n_beta * mean_excess + 0.5 * self.localization * distance.square()
+            tilt = (displacement * self.centre_gradient()[:, None]).sum(-1)
+            mean_excess = mean_excess - tilt.double()
+        distance = displacement.square().sum(-1).double()  # pairwise: float32 loses nothing
+        return self.n_beta * mean_excess + 0.5 * self.localization * distance
 
     def centre_gradient(self) -> Float[Tensor, "checkpoint parameter"]:
         """Return grad L_n(w*) on all samples; evaluated once."""
@@ -135,7 +136,7 @@ class Potential:
         sqrt(2 nb |L*| / g); a tilt moves the centre by nb |grad L*| / g.
         """
         loss = self.loss.mean(self.loss.reference(self.centre)[:, None])[:, 0].abs()
-        slope = torch.linalg.vector_norm(self.centre_gradient(), dim=-1).double()
+        slope = self.centre_gradient().square().sum(-1).double().sqrt()
         radius = math.sqrt(self.loss.parameter_count / self.localization)
         well = (2.0 * self.n_beta * loss / self.localization).sqrt()
         return radius + well + self.n_beta * slope / self.localization
@@ -151,11 +152,11 @@ class Potential:
         )
 
     def _offset(self) -> Tensor:
-        """Return g w* [+ nb grad L_n(w*)], (checkpoint, 1, parameter): what never changes."""
+        """Return -g w* [- nb grad L_n(w*)], (checkpoint, 1, parameter): what never changes."""
         if self._pull is None:
-            self._pull = self.localization * self.centre[:, None]
+            self._pull = -self.localization * self.centre[:, None]
             if self.kind == "recentred":
-                self._pull = self._pull + self.n_beta * self.centre_gradient()[:, None]
+                self._pull = self._pull - self.n_beta * self.centre_gradient()[:, None]
         return self._pull
 
 

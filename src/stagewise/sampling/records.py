@@ -1,6 +1,7 @@
 """What a run hands back, and the arrays that it fills on the way."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import torch
@@ -95,6 +96,7 @@ class Records:
         self.status = np.full((checkpoints, chains), OK, np.int8)
         self.diverged_step = np.full((checkpoints, chains), -1, np.int32)
         self.arrays: dict[str, np.ndarray] = {}
+        self._lock = threading.Lock()
 
     def write(self, block: slice, draw: int, observed: Observed, info: Info) -> None:
         """Put one draw of a range of checkpoints in its place."""
@@ -154,6 +156,7 @@ class Records:
         place[gone] = np.nan
 
     def _array(self, name: str, dtype: np.dtype | type, width: tuple[int, ...]) -> np.ndarray:
-        if name not in self.arrays:
-            self.arrays[name] = np.full((*self._shape, *width), np.nan, dtype)
-        return self.arrays[name]
+        with self._lock:  # two blocks of checkpoints may come to their first draw at once
+            if name not in self.arrays:
+                self.arrays[name] = np.full((*self._shape, *width), np.nan, dtype)
+            return self.arrays[name]

@@ -198,7 +198,7 @@ def test_resnet18_runs_batched() -> None:
     torch.manual_seed(4)
     net = torchvision.models.resnet18(num_classes=3)
     images, labels = torch.randn(2, 3, 32, 32, generator=seeded(5)), torch.tensor([0, 2])
-    loss = ModuleLoss(net, CROSS_ENTROPY, images, labels, restrict=["layer1.0.*", "fc.*"])
+    loss = ModuleLoss(net, CROSS_ENTROPY, images, labels, restrict=["layer1.0.bn1.*", "fc.*"])
     w = loss.centre[:, None].repeat(1, 2, 1)
     w[:, 1] += 0.01
     mean, gradient = loss.mean_and_gradient(w, torch.tensor([[0, 1], [1, 1]]))
@@ -206,7 +206,7 @@ def test_resnet18_runs_batched() -> None:
     torch.testing.assert_close(mean[0, 0], expected.mean(), rtol=1e-4, atol=1e-5)
     expected.mean().backward()
     flat = torch.cat(
-        [p.grad.flatten() for p in [*net.layer1[0].parameters(), *net.fc.parameters()]]
+        [p.grad.flatten() for p in [*net.layer1[0].bn1.parameters(), *net.fc.parameters()]]
     )
     torch.testing.assert_close(gradient[0, 0], flat, rtol=1e-3, atol=1e-5)
     assert torch.isfinite(gradient).all()

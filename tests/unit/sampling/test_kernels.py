@@ -152,9 +152,9 @@ def test_mala_step(potential: Potential, w: Tensor, noise: Noise) -> None:
 
 
 def test_mala_decides_for_each_replica(potential: Potential, w: Tensor) -> None:
-    kernel = mala.Kernel(0.2)
+    kernel = mala.Kernel(0.02)
     state, seen = kernel.init(potential, w), []
-    for step in range(40):
+    for step in range(10):
         noise = Noise(seeded(2, 14, seed=step), torch.tensor([0.0, 1.0]).double())
         old = state.position
         state, info = kernel.step(potential, state, None, noise)
@@ -167,7 +167,9 @@ def test_mala_decides_for_each_replica(potential: Potential, w: Tensor) -> None:
 
 def test_mala_rejects_what_is_not_finite(potential: Potential, w: Tensor) -> None:
     kernel = mala.Kernel(STEP)
-    blown = Noise(torch.full((2, 14), 1e200).double(), torch.tensor([0.0, 0.5]).double())
+    blown = Noise(
+        torch.full((2, 14), 1e200, dtype=torch.float64), torch.tensor([0.0, 0.5]).double()
+    )
     state, info = kernel.step(potential, kernel.init(potential, w), None, blown)
     assert torch.equal(state.position, w)
     assert not info.accepted.any()

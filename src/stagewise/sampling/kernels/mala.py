@@ -54,15 +54,15 @@ def noise_scale(step_size: float) -> float:
 def log_density(to: Tensor, gradient: Tensor, start: Tensor, step_size: float) -> Tensor:
     """Return log q(to | start) up to a constant, float64 (checkpoint, chain)."""
     residual = torch.add(to - start, gradient, alpha=drift_scale(step_size))
-    length = torch.linalg.vector_norm(residual, dim=-1, dtype=torch.float64)
-    return length.square().mul_(-0.5 / step_size)
+    return residual.square().sum(-1).double().mul_(-0.5 / step_size)
 
 
 def log_acceptance(old: State, new: State, step_size: float) -> Float64[Tensor, "checkpoint chain"]:
     """Return log a of the move from ``old`` to ``new``; -inf where the proposal isn't finite."""
     back = log_density(old.position, new.gradient, new.position, step_size)
     forth = log_density(new.position, old.gradient, old.position, step_size)
-    return (old.excess - new.excess + back - forth).nan_to_num(nan=-math.inf)
+    log_a = old.excess - new.excess + back - forth
+    return log_a.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
 
 
 @dataclass(frozen=True)

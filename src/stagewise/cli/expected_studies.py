@@ -1,0 +1,61 @@
+"""Record the numbers of the long studies in paper/expected."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stagewise.cli.expected import refuse_other_settings
+from stagewise.cli.stage import stage
+from stagewise.storage import studies
+from stagewise.storage.metrics import read_numbers
+
+
+def expected_studies(
+    numbers: Path = Path("results/studies/numbers.json"),
+    settings_file: Path = Path("results/studies/settings.json"),
+    default: Path = Path("config/default.yaml"),
+    out: Path = Path("paper/expected/studies.json"),
+) -> None:
+    """Copies the numbers of the studies into the record that the paper prints.
+
+    With them go the commit of the working folder and the day. Refused if the studies' settings are
+    not those of ``--default``. A record that holds these very numbers stays as it is, so that it
+    keeps the commit and the day on which they were found: delete it to date them anew.
+    """
+    found = read_numbers(numbers)
+    refuse_other_settings(settings_file, default, "make studies")
+    if out.is_file() and studies.read(out).numbers == found:
+        print(f"expected_studies: {out} holds these {len(found)} numbers already")
+        return
+    record = studies.StudyRecord(_commit(out.parent), f"{datetime.now(UTC):%Y-%m-%d}", found)
+    studies.write(record, out)
+    print(f"expected_studies: {len(found)} numbers of {record.commit} recorded in {out}")
+
+
+def _commit(records: Path) -> str:
+    """Returns the commit of the working folder; "unknown" outside a repository.
+
+    It ends in ``-dirty`` if any file differs from it, new ones included; the folder of the records
+    does not count, as nothing is computed from them.
+    """
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if not head:
+        return "unknown"
+    changed = _git("status", "--porcelain", "--", ":/", f":(exclude){records}")
+    return head if changed == "" else f"{head}-dirty"
+
+
+def _git(*arguments: str) -> str | None:
+    """Returns what a git command prints; None if it fails or there is no git."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+main = stage(expected_studies)
+
+if __name__ == "__main__":
+    sys.exit(main())
