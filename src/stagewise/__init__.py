@@ -15,6 +15,8 @@ _PUBLIC = {
     "posterior_correlation": "stagewise.estimators.influence",
     "loss_kernel": "stagewise.estimators.kernels",
     "llc": "stagewise.estimators.local_learning",
+    "diagnose": "stagewise.estimators.diagnostics",
+    "gate": "stagewise.estimators.gates",
 }
 
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604

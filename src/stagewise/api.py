@@ -77,7 +77,7 @@ def sample_losses(
         model: Any module; it is copied and run in eval mode with its buffers frozen.
         loss_fn: (output, targets) -> one loss per sample, 1-D, in nats.
         data: (inputs, targets), first dimension the sample; or a dataset of such pairs.
-        n_beta: Inverse temperature times n, > 0.
+        n_beta: Inverse temperature times n; 0 samples the law that no data enters, N(w*, I/γ).
         localization: > 0, per squared unit of weight.
         step_size: > 0; stable while step_size times the largest curvature of U is below 4.
         draws: Recorded positions per chain.
@@ -114,7 +114,7 @@ def sample_losses(
             be too large. The message names the remedy.
     """
     _check_counts(chains=(chains, FEWEST_CHAINS), batch_size=(batch_size, 1), seed=(seed, 0))
-    number(n_beta, "n_beta")
+    number(n_beta, "n_beta", positive=False)
     schedule = Schedule(burn_in, draws, spacing)
     frozen_after = burn_in if kernel == "rmsprop_sgld" and not adapt else None
     moves = by_name.make(kernel, step_size, friction=friction, adapt_steps=frozen_after)

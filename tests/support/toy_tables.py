@@ -1,7 +1,7 @@
 """Small tables with the shape of the toy experiment's, made from formulas, never from results."""
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,8 @@ import pandas as pd
 TREES = ("balanced", "unbalanced")
 SEEDS = (0, 1)
 STEPS = np.arange(0, 500, 50)
+#: The law is known at more checkpoints than are diagnosed.
+CURVATURE_STEPS = np.arange(0, 500, 10)
 RELATIONS = ("sibling", "cousin", "distant")
 ITEMS = ("a", "b", "c")
 INFLUENCES = (
@@ -112,12 +114,12 @@ def _windows() -> pd.DataFrame:
 
 def _sweep() -> pd.DataFrame:
     rows = (
-        (b, g, e, target, 1 - b / g / 4, 0.01, 0.5 if b > g else 1.0)
-        for b, g, e, target in product(
-            (100.0, 1000.0), (100.0, 316.0), (1e-4,), ("law", "trajectory", "leave_one_out")
+        (b, g, share / g, share, target, 1 - b / g / 4, 0.01, 0.5 if b > g else 1.0)
+        for b, g, share, target in product(
+            (100.0, 1000.0), (100.0, 316.0), (0.1,), ("law", "trajectory", "leave_one_out")
         )
     )
-    return _frame("n_beta localization step_size target r se local_fraction", rows)
+    return _frame("n_beta localization step_size relaxation target r se local_fraction", rows)
 
 
 def _rows() -> Iterator[tuple[str, str, float, float]]:
@@ -168,4 +170,8 @@ def _diagnostics() -> pd.DataFrame:
         (tree, s, t, quantity, size * (1 + t / 1e4))
         for tree, s, t, (quantity, size) in product(TREES, SEEDS, STEPS, sizes.items())
     )
-    return _frame("tree seed step quantity value", rows)
+    curvature = (
+        (tree, s, t, "negative_curvature", 1.4 * np.exp(-(((t - 200 - 20 * s) / 90) ** 2)))
+        for tree, s, t in product(TREES, SEEDS, CURVATURE_STEPS)
+    )
+    return _frame("tree seed step quantity value", chain(rows, curvature))

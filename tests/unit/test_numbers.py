@@ -101,6 +101,22 @@ def test_a_tolerance_replaces_the_errors(rule: dict, value: float, deviates: boo
         assert bool(deviating(entry(value, se), entry(1.0, se), rules)) is deviates
 
 
+@pytest.mark.parametrize(
+    ("se", "allowed"), [(None, 80.0), (0.0, 80.0), (1.0, 80.0), (100.0, 500 * math.sqrt(2))]
+)
+def test_a_lower_limit_gives_way_to_a_larger_error(se: float | None, allowed: float) -> None:
+    rules = {"a.*": {"at_least": 80.0, "reason": "a grid of checkpoints"}}
+    assert deviating(entry(480 + 0.999 * allowed), entry(480.0, se), rules) == []
+    (message,) = deviating(entry(480 + 1.001 * allowed), entry(480.0, se), rules)
+    assert ("5·√2·se" in message) is (se == 100.0)
+
+
+@pytest.mark.parametrize("se", [None, 0.0])
+def test_an_error_of_zero_counts_as_none(se: float | None) -> None:
+    assert deviating(entry(480.0 + 1e-7, se), entry(480.0, se)) == []
+    assert len(deviating(entry(480.01, se), entry(480.0, se))) == 1
+
+
 def test_the_first_pattern_that_matches_decides() -> None:
     rules = {
         "a.b": {"absolute": 0.0, "reason": "exact"},
@@ -116,6 +132,7 @@ def test_the_first_pattern_that_matches_decides() -> None:
         {"absolute": 1.0, "reason": " "},
         {"reason": "no size"},
         {"absolute": 1.0, "relative": 1.0, "reason": "both"},
+        {"absolute": 1.0, "at_least": 1.0, "reason": "both"},
         {"absolute": -1.0, "reason": "negative"},
         {"absolute": "1e-4", "reason": "text"},
         {"absolute": 1.0, "reason": "typo", "relativ": 2},

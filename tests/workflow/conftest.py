@@ -31,3 +31,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def smoke(finished: Finished) -> Copy:
     """The copy in which everything was run once; a test leaves it as it finds it."""
     return finished.copy
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A copy in which nothing was run."""
+    return copy_repository(tmp_path_factory.mktemp("fresh") / "repository")

@@ -73,10 +73,10 @@ def test_reading_the_workflow_imports_nothing_heavy(finished: Finished) -> None:
         assert HEAVY & set(witness["packages"]) == set()
 
 
-def test_reading_the_workflow_takes_less_than_two_seconds(smoke: Copy, tmp_path: Path) -> None:
+def test_reading_the_workflow_takes_less_than_two_seconds(fresh: Copy, tmp_path: Path) -> None:
     """Each job on a cluster does it again. In CPU time, so that other processes do not count."""
     (tmp_path / "Snakefile").write_text("rule all:\n")
-    empty = Copy(tmp_path, smoke.environment)
+    empty = Copy(tmp_path, fresh.environment)
 
     def cost(copy: Copy) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -84,19 +84,19 @@ def test_reading_the_workflow_takes_less_than_two_seconds(smoke: Copy, tmp_path:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert cost(smoke) - cost(empty) < 2.0
+    assert cost(fresh) - cost(empty) < 2.0
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("target", ["all", "studies"])
-def test_every_configuration_makes_a_plan(smoke: Copy, config: str, target: str) -> None:
-    jobs = smoke.planned(target, "--configfile", f"config/{config}.yaml", "--forceall")
+def test_every_configuration_makes_a_plan(fresh: Copy, config: str, target: str) -> None:
+    jobs = fresh.planned(target, "--configfile", f"config/{config}.yaml")
     assert jobs[target] == 1
     assert jobs["toy_sample"] > 1
 
 
-def test_lint_finds_nothing(smoke: Copy) -> None:
-    assert "good condition" in smoke.run(smoke.command("--lint"))
+def test_lint_finds_nothing(fresh: Copy) -> None:
+    assert "good condition" in fresh.run(fresh.command("--lint"))
 
 
 def test_the_report_shows_every_figure_with_its_caption(smoke: Copy, tmp_path: Path) -> None:

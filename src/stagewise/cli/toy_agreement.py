@@ -17,7 +17,9 @@ from stagewise.evaluation.toy_agreement import (
     max_z,
     noise_bound,
     quantile_rows,
-    relative_difference,
+    relation_max_z,
+    remainder,
+    self_excess,
     z_scores,
 )
 from stagewise.evaluation.toy_files import by_row, scores_by_row
@@ -59,26 +61,31 @@ def _row_numbers(result: RowResults) -> dict[str, Summary]:
         name: max_z(result),
         f"{name}.bound": exact(noise_bound(result), z.size),
         f"{name}.rms": exact(float(np.sqrt(np.mean(z**2))) if z.size else np.nan, z.size),
+        **{
+            f"{name.replace('max_z', 'remainder')}.{relation}": value
+            for relation, value in remainder(result).items()
+        },
     }
 
 
 def _against_mala(results: list[RowResults]) -> dict[str, Summary]:
-    """Relative excess of SGLD's self-covariances over MALA's, at MALA's checkpoints."""
-    exact_rows = {(r.tree, r.row): r for r in results}
+    """SGLD against MALA of the same setting and seed, at the checkpoints that MALA has."""
+    rows = {(result.tree, result.row): result for result in results}
     found = {}
-    for (tree, row), mala in exact_rows.items():
-        twin = exact_rows.get((tree, row.replace("mala", "exact")))
+    for (tree, row), mala in rows.items():
+        twin = rows.get((tree, row.replace("mala", "exact")))
         if mala.settings.kernel != "mala" or twin is None:
             continue
         for seed, reference in mala.bif.items():
-            steps = twin.bif[seed]["step"].values
-            common, at, at_reference = np.intersect1d(
-                steps, reference["step"].values, return_indices=True
+            sgld = twin.bif[seed]
+            _, at, at_reference = np.intersect1d(
+                sgld["step"].values, reference["step"].values, return_indices=True
             )
-            value, se = relative_difference(
-                twin.bif[seed], reference.isel(checkpoint=at_reference), at
-            )
-            found[f"sgld_vs_mala.relative_difference.{row}"] = Summary(value, se, common.size)
+            pair = sgld.isel(checkpoint=at), reference.isel(checkpoint=at_reference)
+            found[f"sgld_vs_mala.self_excess.{row}"] = self_excess(*pair, mala.settings.chains)
+            found[f"sgld_vs_mala.max_z.{row}"] = relation_max_z(*pair)
+            acceptance = float(reference.attrs["acceptance"])
+            found[f"sgld_vs_mala.acceptance.{row}"] = exact(acceptance)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Stage: the gates. A sampling row that fails one stops everything that would rest on it."""
+"""Stage: the gates. The run stops, and no paper is made, if a trace of the main row fails one."""
 
 import sys
 from collections.abc import Iterator
@@ -52,7 +52,10 @@ def toy_diagnostics(
         pd.DataFrame(rows).to_csv(temporary, index=False)
     if failures:
         raise DivergenceError("the sampler's gates failed:\n" + "\n".join(failures))
-    write_numbers(as_numbers(_summaries(traces, laws, warned), "toy", "toy_diagnostics"), numbers)
+    summaries = _summaries(traces, laws, warned)
+    for name in ("null_max_abs_z", "drift_max_z"):
+        summaries[f"diagnostics.{name}.bound"] = exact(thresholds[name].warn)
+    write_numbers(as_numbers(summaries, "toy", "toy_diagnostics"), numbers)
 
 
 def _thresholds(settings: DiagnosticsSettings, traces: list[Judged]) -> dict[str, Threshold]:
@@ -83,6 +86,16 @@ def _rows(tree: str, seed: int, data: xr.Dataset, law: xr.Dataset) -> Iterator[d
     for name in _QUANTITIES:
         for step, value in zip(data["diagnosed_step"].values, data[name].values, strict=True):
             yield {"tree": tree, "seed": seed, "step": step, "quantity": name, "value": value}
+    ratio = float(data.attrs["n_beta"]) / float(data.attrs["localization"])
+    negative = ratio * np.maximum(0.0, -law["smallest_eigenvalue"].values)
+    for step, value in zip(law["step"].values, negative, strict=True):
+        yield {
+            "tree": tree,
+            "seed": seed,
+            "step": step,
+            "quantity": "negative_curvature",
+            "value": value,
+        }
     for name, values in (("llc", data["llc"]), ("llc_se", data["llc_se"]), ("llc_law", law["llc"])):
         for step, value in zip(data["step"].values, values.values, strict=True):
             yield {"tree": tree, "seed": seed, "step": step, "quantity": name, "value": value}
@@ -100,8 +113,9 @@ def _summaries(
     agreement = [correlation(data["llc"].values, law["llc"].values) for data, law in balanced]
     final = [float(data["llc"].values[-1]) for data, _ in balanced]
     return {
-        "diagnostics.rhat_max": exact(max(largest["rhat_product_max"]), len(traces)),
-        "diagnostics.ess_min": exact(smallest, len(traces)),
+        "diagnostics.rhat_max.losses": exact(max(largest["rhat_loss_max"]), len(traces)),
+        "diagnostics.rhat_max.products": exact(max(largest["rhat_product_max"]), len(traces)),
+        "diagnostics.ess_min.products": exact(smallest, len(traces)),
         "diagnostics.null_max_abs_z": exact(max(largest["null_max_abs_z"]), len(traces)),
         "diagnostics.drift_max_z": exact(max(largest["drift_max_z"]), len(traces)),
         "diagnostics.traces_warned": exact(float(np.sum(warned)), len(traces)),

@@ -25,10 +25,13 @@ def toy_estimate(settings: EstimateStage, trace: Path, out: Path) -> None:
     present = [name for name in RELATIONS if (relation == name).any()]
     scores = bif(losses)
     groups = group_influence(losses, {name: relation == name for name in present})
+    own = group_influence(losses, {"self": relation == "self"})
     coefficient = llc(losses)
     scores = scores.assign(
         relation_value=groups["group"],
         relation_se=groups["group_se"],
+        self_value=own["group"].isel(relation=0, drop=True),
+        self_se=own["group_se"].isel(relation=0, drop=True),
         llc=coefficient["value"],
         llc_se=coefficient["se"],
         **({} if settings.diagnostics is None else _diagnosed(losses, settings.diagnostics)),

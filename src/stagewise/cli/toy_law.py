@@ -39,7 +39,7 @@ def toy_law(settings: LawStage, training: Path, out: Path) -> None:
         return flat.reshape(*shape, *flat.shape[1:])
 
     law = xr.Dataset(
-        {name: (_PAIRS, stack(name)) for name in ("second_order", "strong", "prior")}
+        {name: (_PAIRS, stack(name)) for name in ("second_order", "laplace", "strong", "prior")}
         | {
             "smallest_eigenvalue": (_PAIRS[:2], stack("smallest_eigenvalue")),
             "llc": (_PAIRS[:2], stack("llc")),
@@ -73,6 +73,9 @@ def _points(runs: xr.Dataset, sampling: SamplingSettings) -> Iterator[dict[str, 
             yield {
                 "second_order": nothing if law is None else -model.loss_covariance(law),
                 "llc": np.nan if law is None else model.llc(sampling.n_beta, law),
+                "laplace": model.damped_influence(sampling.n_beta, sampling.localization)
+                if local
+                else nothing,
                 "strong": -strong_localization_covariance(
                     first, second, target, sampling.localization
                 ),

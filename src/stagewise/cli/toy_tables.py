@@ -17,7 +17,9 @@ from stagewise.evaluation.toy_curves import (
     curve_numbers,
     flip_table,
     influence_table,
+    mode_levels,
     pair_table,
+    transition_numbers,
     transition_table,
 )
 from stagewise.evaluation.toy_files import by_row, by_tree, scores_by_row
@@ -26,7 +28,16 @@ from stagewise.storage.metrics import write_numbers
 
 #: Row of the sampling table that every headline number uses.
 MAIN = "main"
-_UNITS = {"sign_flip_step": "steps", "peak_step": "steps", "window_ablation": "steps"}
+_UNITS = dict.fromkeys(
+    (
+        "sign_flip_step",
+        "peak_step",
+        "window_ablation",
+        "transition_step",
+        "peak_minus_transition",
+    ),
+    "steps",
+)
 _NAMES = ("toy_influence", "toy_pairs", "toy_transitions", "toy_flips", "toy_windows")
 
 
@@ -81,6 +92,9 @@ def _tree_numbers(results: TreeResults, made: dict[str, pd.DataFrame]) -> dict[s
     """Numbers of one tree; the balanced tree's keys carry no name, as it is the headline."""
     prefix = "toy" if results.tree == "balanced" else f"toy.{results.tree}"
     summaries = curve_numbers(made["toy_influence"], made["toy_flips"], results.tree)
+    summaries |= transition_numbers(
+        made["toy_influence"], made["toy_transitions"], mode_levels(results.training["Y"].values)
+    )
     ablation = ablation_numbers(made["toy_windows"], made["toy_influence"])
     summaries |= {f"window_ablation.{key}": value for key, value in ablation.items()}
     smallest = float(results.law["smallest_eigenvalue"].min())
@@ -89,8 +103,9 @@ def _tree_numbers(results: TreeResults, made: dict[str, pd.DataFrame]) -> dict[s
     entries = as_numbers(summaries, prefix, "toy_tables", _UNITS)
     entries[f"{prefix}.window_ablation.at_final.largest"]["unit"] = "nats"
     for relation in RELATIONS:
-        for key in (f"window_ablation.r.{relation}", f"sign_flip_step.a_minus_law.{relation}"):
-            entries[f"{prefix}.{key}"]["unit"] = "checkpoints" if "law" in key else ""
+        for key in (f"window_ablation.r.{relation}", f"window_ablation.r_prior.{relation}"):
+            entries[f"{prefix}.{key}"]["unit"] = ""
+        entries[f"{prefix}.sign_flip_step.a_minus_law.{relation}"]["unit"] = "checkpoints"
     return entries
 
 

@@ -83,12 +83,18 @@ class WindowSettings(Strict):
 
 
 class SweepSettings(Strict):
-    """Grid over (n_beta, localization, step_size); the other settings come from row ``base``."""
+    """Grid over (n_beta, localization, relaxation); the other settings come from row ``base``.
+
+    A step size alone would not compare like with like: at the same one a weak localization leaves
+    the chains short of their relaxation, and it alone would be blamed.
+    """
 
     base: Name
     n_beta: tuple[NonNegative, ...] = Field(min_length=1)
     localization: tuple[Positive, ...] = Field(min_length=1)
-    step_size: tuple[Positive, ...] = Field(min_length=1)
+    #: Product of step size and localization: in a direction without curvature of its own a chain
+    #: moves by half of this share towards the centre at each step, whatever the localization.
+    relaxation: tuple[Positive, ...] = Field(min_length=1)
     chains: int = Field(ge=2)
     burn_in: int = Field(ge=0)
     draws: int = Field(ge=2)
@@ -98,19 +104,19 @@ class SweepSettings(Strict):
     tree: Name
 
     def rows(self, prefix: str, base: SamplingSettings) -> dict[str, SamplingSettings]:
-        """The grid as rows of the sampling table, named ``prefix_b{i}_g{j}_e{k}``."""
+        """The grid as rows of the sampling table, named ``prefix_b{i}_g{j}_r{k}``."""
         shared = base.model_dump() | {
             name: getattr(self, name)
             for name in ("chains", "burn_in", "draws", "spacing", "seeds", "stride")
         }
         shared["trees"] = (self.tree,)
         return {
-            f"{prefix}_b{i}_g{j}_e{k}": SamplingSettings(
-                **(shared | {"n_beta": n_beta, "localization": gamma, "step_size": epsilon})
+            f"{prefix}_b{i}_g{j}_r{k}": SamplingSettings(
+                **(shared | {"n_beta": n_beta, "localization": gamma, "step_size": share / gamma})
             )
             for i, n_beta in enumerate(self.n_beta)
             for j, gamma in enumerate(self.localization)
-            for k, epsilon in enumerate(self.step_size)
+            for k, share in enumerate(self.relaxation)
         }
 
 

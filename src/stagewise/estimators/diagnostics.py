@@ -90,7 +90,7 @@ def _at(trace: xr.Dataset, checkpoints: Sequence[int]) -> xr.Dataset:
     return trace.isel({CHECKPOINT: list(checkpoints)})
 
 
-def _pairs(count: int, most: int) -> tuple[Int[np.ndarray, "pair"], Int[np.ndarray, "pair"]]:
+def _pairs(count: int, most: int) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
     first, second = np.triu_indices(count)
     taken = np.linspace(0, len(first) - 1, min(most, len(first))).round().astype(int)
     return first[taken], second[taken]

@@ -61,9 +61,27 @@ def sign_flip(step: ndarray, influence: Float[ndarray, " checkpoint"]) -> float:
     return float(step[i] + (step[i + 1] - step[i]) * before / (before - after))
 
 
-def peak(step: ndarray, influence: Float[ndarray, " checkpoint"]) -> float:
-    """Step at which an influence is largest in absolute value."""
-    return float(step[int(np.argmax(np.abs(influence)))])
+def peaks(step: ndarray, influence: Float[ndarray, " checkpoint"]) -> dict[str, float]:
+    """Steps at which an influence is most helpful and most harmful.
+
+    They are kept apart: of two extremes of like size, noise decides which is larger.
+    """
+    return {
+        "helpful": float(step[int(np.argmin(influence))]),
+        "harmful": float(step[int(np.argmax(influence))]),
+    }
+
+
+def half_step(step: ndarray, strength: Float[ndarray, " checkpoint"], level: float) -> float:
+    """First step at which a strength reaches ``level``, linear between checkpoints, or NaN."""
+    above = np.flatnonzero(strength >= level)
+    if above.size == 0:
+        return float("nan")
+    i = int(above[0])
+    if i == 0:
+        return float(step[0])
+    fraction = (level - strength[i - 1]) / (strength[i] - strength[i - 1])
+    return float(step[i - 1] + fraction * (step[i] - step[i - 1]))
 
 
 def correlation(one: ndarray, other: ndarray) -> float:

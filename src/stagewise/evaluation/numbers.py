@@ -17,12 +17,20 @@ ROUND_OFF = 1e-9
 _TIMING = ("minutes", "seconds", "per_second")
 
 
+#: What a rule of tolerances.yaml may give: a size that replaces the errors, or one below them.
+_SIZES = {"absolute", "relative", "at_least"}
+
+
 class Tolerance(NamedTuple):
-    """What tolerances.yaml allows for the keys that match a pattern."""
+    """What tolerances.yaml allows for the keys that match a pattern.
+
+    ``absolute`` and ``relative`` replace 5·√2·se; ``at_least`` is its lower limit.
+    """
 
     pattern: str
     absolute: float
     relative: float
+    at_least: float | None
     reason: str
 
 
@@ -39,27 +47,28 @@ def is_timing(key: str) -> bool:
 
 
 def parse_tolerances(document: Any, source: str = "tolerances") -> list[Tolerance]:
-    """Reads ``{pattern: {absolute | relative: number, reason: text}}``.
+    """Reads ``{pattern: {absolute | relative | at_least: number, reason: text}}``.
 
     A pattern is a key, in which ``*`` stands for any text.
 
     Raises:
-        ConfigError: A pattern has neither or both numbers, a negative one, or no reason.
+        ConfigError: A pattern has none or several of the numbers, a negative one, or no reason.
     """
     found = []
     for pattern, rule in (document or {}).items():
         given = set(rule) if isinstance(rule, Mapping) else set()
-        kinds = given & {"absolute", "relative"}
+        kinds = given & _SIZES
         if len(kinds) != 1 or given - kinds != {"reason"} or not str(rule["reason"]).strip():
             raise ConfigError(
-                f"{source}: {pattern} needs 'absolute' or 'relative', one of the two, "
+                f"{source}: {pattern} needs one of 'absolute', 'relative' and 'at_least', "
                 f"and a 'reason': {rule}"
             )
-        size = rule[kinds.pop()]
+        (kind,) = kinds
+        size = rule[kind]
         if isinstance(size, bool) or not isinstance(size, int | float) or not size >= 0:
             raise ConfigError(f"{source}: {pattern} has tolerance {size!r}; need a number ≥ 0")
-        absolute, relative = (float(rule.get(kind, 0.0)) for kind in ("absolute", "relative"))
-        found.append(Tolerance(pattern, absolute, relative, str(rule["reason"])))
+        sizes = {"absolute": 0.0, "relative": 0.0, "at_least": None} | {kind: float(size)}
+        found.append(Tolerance(pattern, reason=str(rule["reason"]), **sizes))
     return found
 
 
@@ -67,14 +76,19 @@ def tolerance_of(key: str, expected: Entry, tolerances: Sequence[Tolerance]) -> 
     """How far a number may lie from the record, and why.
 
     The first pattern of ``tolerances`` that matches decides; else 5·√2·se with the *recorded*
-    error, so that a noisier run does not widen its own gate; else round-off.
+    error, so that a noisier run does not widen its own gate; else round-off. An error of 0, as of
+    seeds that all fall on one checkpoint, says nothing of a repeated run and counts as none.
     """
+    if expected["se"]:
+        usual = ERRORS * expected["se"], "5·√2·se of the record"
+    else:
+        usual = ROUND_OFF * abs(expected["value"]), "round-off; it has no se and no tolerance"
     for rule in tolerances:
         if fnmatch.fnmatchcase(key, rule.pattern):
+            if rule.at_least is not None:
+                return max(usual, (rule.at_least, rule.reason))
             return rule.absolute + rule.relative * abs(expected["value"]), rule.reason
-    if expected["se"]:
-        return ERRORS * expected["se"], "5·√2·se of the record"
-    return ROUND_OFF * abs(expected["value"]), "round-off; it has no se and no tolerance"
+    return usual
 
 
 def deviations(

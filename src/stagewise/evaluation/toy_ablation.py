@@ -2,9 +2,10 @@
 
 Dropping item p during a window changes query q's loss by about (lr/n) ∫ ∇l_p·∇l_q over the window,
 so the change at the window's end follows −BIF, as far as the local posterior sees what training
-does. A relation may have a helpful peak and a later harmful one, of like size: they are compared
-apart. The claim would be false if effect and influence peaked more than a window from each other,
-or if another relation's peak predicted the effect's as well.
+does; to first order it is the strong-localization influence, whatever the posterior. A relation may
+have a helpful peak and a later harmful one, of like size: they are compared apart. The claim would
+be false if effect and influence peaked more than a window from each other, or if another relation's
+peak predicted the effect's as well.
 """
 
 import numpy as np
@@ -58,7 +59,8 @@ def ablation_numbers(windows: pd.DataFrame, influence: pd.DataFrame) -> dict[str
         ``at_final.largest``, the largest effect left at the end of the run, nats; and
         ``peak_offset`` (signed mean), ``.absolute`` (mean of its size), ``.mismatched`` (the same
         with another relation's influence), ``.{helpful,harmful}.{relation}``, and ``r.{relation}``,
-        the correlation of effect and influence over windows.
+        the correlation of effect and influence over windows (``r_prior``: with the law at
+        nβ = 0).
     """
     found: dict[str, list[float]] = {}
 
@@ -66,7 +68,8 @@ def ablation_numbers(windows: pd.DataFrame, influence: pd.DataFrame) -> dict[str
         found.setdefault(key, []).append(float(value))
 
     for seed in sorted(windows["seed"].unique()):
-        effect, predicted, centre = _on_windows(windows, influence, seed)
+        effect, predicted, centre = _on_windows(windows, influence, seed, "bif")
+        _, prior, _ = _on_windows(windows, influence, seed, "bif_prior")
         own, other = [], []
         for sign, word in ((1, "helpful"), (-1, "harmful")):
             top = {name: centre[np.argmax(sign * effect[name])] for name in RELATIONS}
@@ -80,6 +83,7 @@ def ablation_numbers(windows: pd.DataFrame, influence: pd.DataFrame) -> dict[str
         note("peak_offset.mismatched", np.mean(other))
         for name in RELATIONS:
             note(f"r.{name}", correlation(effect[name], predicted[name]))
+            note(f"r_prior.{name}", correlation(effect[name], prior[name]))
     numbers = {key: summarize(values) for key, values in found.items()}
     final = windows["at_final"].abs()
     return numbers | {"at_final.largest": Summary(float(final.max()), float("nan"), len(final))}
@@ -91,16 +95,16 @@ def _pairs(windows: xr.Dataset, name: str, seed: int) -> np.ndarray:
 
 
 def _on_windows(
-    windows: pd.DataFrame, influence: pd.DataFrame, seed: int
+    windows: pd.DataFrame, influence: pd.DataFrame, seed: int, which: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
-    """Effect and mean −BIF of every relation in each window, and the windows' centres."""
+    """Effect and mean −influence of every relation in each window, and the windows' centres."""
     effect, predicted = {}, {}
     for name in RELATIONS:
         rows = windows[(windows["seed"] == seed) & (windows["relation"] == name)]
         curve = influence[
             (influence["seed"] == seed)
             & (influence["relation"] == name)
-            & (influence["influence"] == "bif")
+            & (influence["influence"] == which)
         ]
         step, value = curve["step"].to_numpy(), curve["value"].to_numpy()
         starts, ends = rows["window_start"].to_numpy(), rows["window_end"].to_numpy()

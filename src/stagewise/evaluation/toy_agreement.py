@@ -102,30 +102,42 @@ def noise_bound(results: RowResults) -> float:
     return bonferroni_bound(max(z_scores(results).size, 1), results.settings.chains - 1)
 
 
-def relative_difference(
-    one: xr.Dataset, other: xr.Dataset, checkpoints: np.ndarray
-) -> tuple[float, float]:
-    """Mean relative difference of self-covariances between two samplers of one target, and its se.
+def remainder(results: RowResults) -> dict[str, Summary]:
+    """Largest distance from the law over the largest influence, by relation; noise included."""
+    found = {}
+    for relation in RELATIONS:
+        sizes = []
+        for seed, scores in results.bif.items():
+            law = results.law.sel(seed=seed)
+            local = law["local"].values
+            exact = relation_mean(law["second_order"].values, results.relation, relation)[local]
+            sampled = scores["relation_value"].sel(relation=relation).values[local]
+            sizes.append(np.abs(sampled - exact).max() / np.abs(sampled).max())
+        found[relation] = summarize(sizes)
+    return found
+
+
+def self_excess(one: xr.Dataset, other: xr.Dataset, chains: int) -> Summary:
+    """Mean over checkpoints of (one − other)/other of the mean self-covariance of two samplers.
+
+    Checkpoints share their noise, so their errors are not averaged down: the error is the mean of
+    those at each checkpoint, which is an upper bound however dependent they are.
 
     Args:
         one: Scores compared (for example SGLD).
-        other: Reference scores (for example MALA), at ``checkpoints`` of the run.
-        checkpoints: Positions along ``one``'s checkpoint dimension that ``other`` has.
-
-    Returns:
-        Mean over checkpoints and samples of (one − other)/other, and the error of that mean from
-        the two sets of standard errors, taken as independent.
+        other: Reference scores (for example MALA) at the same checkpoints.
+        chains: Chains that each error rests on.
     """
-    diagonal = np.arange(one.sizes["sample"])
+    a, b = np.abs(one["self_value"].values), np.abs(other["self_value"].values)
+    error = a / b * np.hypot(one["self_se"].values / a, other["self_se"].values / b)
+    return Summary(float((a / b - 1).mean()), float(error.mean()), chains)
 
-    def pick(scores: xr.Dataset, name: str) -> np.ndarray:
-        return np.abs(_values(scores[name])[:, diagonal, diagonal])
 
-    a, a_se = pick(one, "value")[checkpoints], pick(one, "se")[checkpoints]
-    b, b_se = pick(other, "value"), pick(other, "se")
-    ratio = a / b - 1.0
-    error = (a / b) * np.hypot(a_se / a, b_se / b)
-    return float(ratio.mean()), float(np.sqrt(np.sum(error**2)) / error.size)
+def relation_max_z(one: xr.Dataset, other: xr.Dataset) -> Summary:
+    """Largest |z| between two samplers' relation means over relations and checkpoints."""
+    gap = one["relation_value"].values - other["relation_value"].values
+    z = np.abs(gap) / np.hypot(one["relation_se"].values, other["relation_se"].values)
+    return Summary(float(z.max()), float("nan"), z.size)
 
 
 def _correlations(results: RowResults, relation: str) -> list[float]:

@@ -1,9 +1,10 @@
 """The three influences of the toy on one time axis: tidy tables and numbers.
 
 Every influence is in the BIF sense and named as in the figures: ``bif`` (sampled local posterior),
-``bif_law`` (its second-order law), ``bif_strong`` (strong-localization limit), ``bif_prior`` (law
-at nβ = 0), ``trajectory`` (derivative of the training run), ``trajectory_published`` (the Σ_yx-only
-closed form) and ``leave_one_out``.
+``bif_law`` (its second-order law), ``bif_laplace`` (that law's leading term, the damped inverse
+Hessian), ``bif_strong`` (strong-localization limit), ``bif_prior`` (law at nβ = 0), ``trajectory``
+(derivative of the training run), ``trajectory_published`` (the Σ_yx-only closed form) and
+``leave_one_out``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,8 @@ from stagewise.evaluation.curves import (
     RELATIONS,
     Summary,
     correlation,
-    peak,
+    half_step,
+    peaks,
     relation_mean,
     sign_flip,
     summarize,
@@ -25,7 +27,14 @@ from stagewise.evaluation.curves import (
 
 #: The paper's letters for the influences whose sign flips are reported.
 LETTERS = {"a": "bif", "b": "trajectory", "c": "leave_one_out"}
-_LAWS = {"bif_law": "second_order", "bif_strong": "strong", "bif_prior": "prior"}
+_LAWS = {
+    "bif_law": "second_order",
+    "bif_laplace": "laplace",
+    "bif_strong": "strong",
+    "bif_prior": "prior",
+}
+#: Level of the tree whose distinction is the last that items of a relation share.
+_SHARED_LEVEL = {"distant": 0, "cousin": 1, "sibling": 2}
 
 
 class TreeResults(NamedTuple):
@@ -102,13 +111,28 @@ def transition_table(results: TreeResults) -> pd.DataFrame:
             "tree": results.tree,
             "seed": seed,
             "mode": k,
-            "step": _half(step, strength[s, :, k], limit),
+            "step": half_step(step, strength[s, :, k], limit / 2),
         }
         for s, seed in enumerate(training["seed"].values)
         for k, limit in enumerate(singular)
         if limit > 1e-9 * singular[0]
     ]
     return pd.DataFrame(rows)
+
+
+def mode_levels(target: np.ndarray) -> list[list[int]]:
+    """Modes with equal singular values, largest first: the levels of a balanced binary tree.
+
+    Returns:
+        Nothing on any other tree, where no mode belongs to one level.
+    """
+    singular = np.linalg.svd(target, compute_uv=False)
+    singular = singular[singular > 1e-9 * singular[0]]
+    steps = np.flatnonzero(np.diff(singular) < -1e-6 * singular[0]) + 1
+    starts = [0, *steps.tolist(), singular.size]
+    levels = [list(range(a, b)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    symmetric = all(len(modes) == 2**k for k, modes in enumerate(levels[1:]))
+    return levels if symmetric else []
 
 
 def flip_table(influence: pd.DataFrame) -> pd.DataFrame:
@@ -126,8 +150,9 @@ def curve_numbers(influence: pd.DataFrame, flips: pd.DataFrame, tree: str) -> di
     """Numbers of the paper from one tree's tables, means and errors over training seeds.
 
     Keys: ``sign_flip_step.{a,b,c}.{relation}``, ``sign_flip_step.law.{relation}``,
-    ``sign_flip_step.a_minus_law.{relation}`` (in checkpoints), ``bif_vs_{law,prior,strong}.r``,
-    ``peak_step.{a,b,c}.{relation}`` and, for how the influences differ, ``a_vs_{b,c}.r``.
+    ``sign_flip_step.a_minus_law.{relation}`` (in checkpoints),
+    ``bif_vs_{law,laplace,prior,strong}.r``, ``peak_step.{a,b,c}.{helpful,harmful}.{relation}``
+    and, for how the influences differ, ``a_vs_{b,c}.r``.
     """
     numbers: dict[str, Summary] = {}
     spacing = np.diff(np.unique(influence["step"])).min()
@@ -136,14 +161,16 @@ def curve_numbers(influence: pd.DataFrame, flips: pd.DataFrame, tree: str) -> di
         curve = influence[influence["relation"] == relation]
         for letter, name in LETTERS.items():
             numbers[f"sign_flip_step.{letter}.{relation}"] = summarize(flip[name].to_numpy())
-            numbers[f"peak_step.{letter}.{relation}"] = summarize(
-                [peak(steps, values[name]) for steps, values in _by_seed(curve, tree, name)]
-            )
+            found = [peaks(steps, values[name]) for steps, values in _by_seed(curve, tree, name)]
+            for kind in ("helpful", "harmful"):
+                numbers[f"peak_step.{letter}.{kind}.{relation}"] = summarize(
+                    [one[kind] for one in found]
+                )
         numbers[f"sign_flip_step.law.{relation}"] = summarize(flip["bif_law"].to_numpy())
         numbers[f"sign_flip_step.a_minus_law.{relation}"] = summarize(
             ((flip["bif"] - flip["bif_law"]) / spacing).to_numpy()
         )
-        for other in ("bif_law", "bif_prior", "bif_strong", "trajectory", "leave_one_out"):
+        for other in _PAIR:
             numbers[f"{_PAIR[other]}.r.{relation}"] = summarize(
                 [
                     correlation(values["bif"], values[other])
@@ -153,8 +180,49 @@ def curve_numbers(influence: pd.DataFrame, flips: pd.DataFrame, tree: str) -> di
     return numbers
 
 
+def transition_numbers(
+    influence: pd.DataFrame, transitions: pd.DataFrame, levels: list[list[int]]
+) -> dict[str, Summary]:
+    """Harmful peak of (a) against the steps at which distinctions reach half their strength.
+
+    The last distinction that two items share is that of their relation's level; the influence is
+    said to peak at this transition if no other level's is nearer. Means over seeds.
+
+    Args:
+        influence: `influence_table` of one tree.
+        transitions: `transition_table` of it.
+        levels: Modes of every level of the tree, coarse ones first.
+
+    Returns:
+        ``transition_step.level{l}``, ``peak_minus_transition.{relation}`` and
+        ``nearest_transition.fraction``, over seeds and relations; nothing for a tree with too few
+        levels.
+    """
+    if len(levels) <= max(_SHARED_LEVEL.values()):
+        return {}
+    half = np.array(
+        [
+            [rows.set_index("mode")["step"].loc[modes].mean() for modes in levels]
+            for _, rows in transitions.groupby("seed", sort=True)
+        ]
+    )
+    numbers = {
+        f"transition_step.level{level}": summarize(half[:, level]) for level in range(len(levels))
+    }
+    nearest: list[float] = []
+    for relation, level in _SHARED_LEVEL.items():
+        curve = influence[influence["relation"] == relation]
+        tree = str(curve["tree"].iloc[0])
+        top = [peaks(step, one["bif"])["harmful"] for step, one in _by_seed(curve, tree, "bif")]
+        offset = np.array(top)[:, None] - half
+        numbers[f"peak_minus_transition.{relation}"] = summarize(offset[:, level])
+        nearest += (np.argmin(np.abs(offset), axis=1) == level).astype(float).tolist()
+    return numbers | {"nearest_transition.fraction": summarize(nearest)}
+
+
 _PAIR = {
     "bif_law": "bif_vs_law",
+    "bif_laplace": "bif_vs_laplace",
     "bif_prior": "bif_vs_prior",
     "bif_strong": "bif_vs_strong",
     "trajectory": "a_vs_b",
@@ -177,17 +245,6 @@ def _curves(
         yield seed, "trajectory", step, results.trajectory["value"].sel(seed=seed).values, None
         yield seed, "trajectory_published", step, published, None
         yield seed, "leave_one_out", step, results.retrain["value"].sel(seed=seed).values, None
-
-
-def _half(step: np.ndarray, strength: np.ndarray, limit: float) -> float:
-    above = np.flatnonzero(strength >= limit / 2)
-    if above.size == 0:
-        return float("nan")
-    i = int(above[0])
-    if i == 0:
-        return float(step[0])
-    fraction = (limit / 2 - strength[i - 1]) / (strength[i] - strength[i - 1])
-    return float(step[i - 1] + fraction * (step[i] - step[i - 1]))
 
 
 def _wide(table: pd.DataFrame, value: str, index: str) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from stagewise.evaluation.curves import Summary
+from stagewise.evaluation.curves import Summary, half_step
 from stagewise.evaluation.records import exact
 
 #: Key of each initialisation's largest error; the Gaussian one has no exact solution.
@@ -34,6 +34,15 @@ def plane_table(tree: str, planes: xr.Dataset) -> pd.DataFrame:
     return frame
 
 
+def _half_steps(modes: xr.Dataset, name: str, init: str) -> np.ndarray:
+    """Step at which each mode of each seed reaches half its singular value, (seed, mode)."""
+    strength = modes[name].sel(init=init).transpose("seed", "mode", "checkpoint").values
+    half, step = modes["singular_value"].values / 2, modes["step"].values
+    return np.array(
+        [[half_step(step, k, h) for k, h in zip(s, half, strict=True)] for s in strength]
+    )
+
+
 def run_numbers(modes: xr.Dataset, trajectory: xr.Dataset) -> dict[str, Summary]:
     """Largest errors against exact solutions and finite differences; n counts what was compared."""
     compared = int(np.prod([modes.sizes[name] for name in ("seed", "mode", "checkpoint")]))
@@ -41,6 +50,10 @@ def run_numbers(modes: xr.Dataset, trajectory: xr.Dataset) -> dict[str, Summary]
         key: exact(float(modes["max_rel_error"].sel(init=init)), compared)
         for init, key in _ERRORS.items()
     }
+    for init in _ERRORS:
+        measured, predicted = (_half_steps(modes, name, init) for name in ("strength", "predicted"))
+        worst = float(np.nanmax(np.abs(measured / predicted - 1)))
+        numbers[f"modes.transition.max_rel_error.{init}"] = exact(worst, measured.size)
     entries = trajectory["value"].size
     numbers["trajectory_vs_finite_difference.max_rel_error"] = exact(
         trajectory.attrs["finite_difference_max_rel_error"], entries

@@ -1,4 +1,4 @@
-"""Sensitivity of BIF to (ε, nβ, γ): agreement with its law, with training, with retraining."""
+"""Sensitivity of BIF to (nβ, γ, εγ): agreement with its law, with training, with retraining."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from stagewise.evaluation.curves import Summary, correlation, summarize
 from stagewise.evaluation.records import exact
 
 #: What a cell of the grid is a setting of.
-GRID = ("n_beta", "localization", "step_size")
+GRID = ("n_beta", "localization", "relaxation")
 
 
 class SweepRow(NamedTuple):
@@ -27,7 +27,9 @@ def sweep_table(rows: list[SweepRow], trajectory: xr.Dataset, retrain: xr.Datase
 
     Targets: ``law`` (the setting's own second-order law, where it exists), ``trajectory`` (the
     derivative of the training run) and ``leave_one_out``. Mean and standard error over seeds;
-    ``local_fraction`` is the fraction of checkpoints with γ > nβ·|λ_min|, where the law exists.
+    ``local_fraction`` is the fraction of checkpoints with γ > nβ·|λ_min|, where the law exists;
+    ``relaxation`` is the product εγ, to 12 digits, so that rounding does not part what belongs
+    together.
     """
     return pd.concat([_row_table(row, trajectory, retrain) for row in rows], ignore_index=True)
 
@@ -83,6 +85,7 @@ def _row_table(row: SweepRow, trajectory: xr.Dataset, retrain: xr.Dataset) -> pd
                 "n_beta": settings.n_beta,
                 "localization": settings.localization,
                 "step_size": settings.step_size,
+                "relaxation": float(f"{settings.step_size * settings.localization:.12g}"),
                 "target": target,
                 "r": r.value,
                 "se": r.se,

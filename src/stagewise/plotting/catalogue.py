@@ -45,6 +45,6 @@ FIGURES: Mapping[str, Entry] = MappingProxyType(
         "toy_windows": Entry(draw_toy_windows, ("toy_windows", "toy_influence"), 3.6),
         "toy_sweep": Entry(draw_toy_sweep, ("toy_sweep",), 2.3),
         "toy_mixture": Entry(draw_toy_mixture, ("toy_mixture",), 3.2),
-        "toy_diagnostics": Entry(draw_toy_diagnostics, ("toy_diagnostics",), 5.4),
+        "toy_diagnostics": Entry(draw_toy_diagnostics, ("toy_diagnostics",), 6.4),
     }
 )

@@ -19,7 +19,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "toy_flips": "tree seed influence relation step",
             "toy_mds": "tree seed item branch step x y",
             "toy_windows": "tree seed relation window_start window_end at_end peak at_final",
-            "toy_sweep": "n_beta localization step_size target r se local_fraction",
+            "toy_sweep": "n_beta localization step_size relaxation target r se local_fraction",
             "toy_agreement": "tree row n_beta localization relation r se",
             "toy_z": "tree row localization expected observed",
             "toy_mixture": "control pair kind value se mass",

@@ -1,4 +1,4 @@
-"""Whether the sampler can be believed: convergence, null, drift, local learning coefficient."""
+"""Whether the sampler can be believed: convergence, null, drift, LLC, negative curvature."""
 
 from collections.abc import Mapping
 
@@ -21,6 +21,8 @@ GATES = {
 }
 LLC = Look(palette.BLACK, "", ".", "sampled ± 2 se")
 LLC_LAW = Look(palette.SKY, "-", "", "second-order law")
+LLC_QUANTITIES = ("llc", "llc_se", "llc_law")
+CURVATURE = Look(palette.BLACK, "-", "", "each seed")
 
 
 def draw_quantities(ax: Axes, table: pd.DataFrame, looks: Mapping[str, Look]) -> None:
@@ -48,7 +50,9 @@ def draw_llc(ax: Axes, table: pd.DataFrame) -> None:
     """Draws the local learning coefficient ± 2 se of the first seed with its second-order value."""
     draw_zero(ax)
     _, first = next(seeds_of(select(table, quantity="llc")))
-    here = select(table, seed=first["seed"].iloc[0]).pivot(
+    # Other quantities are known at other steps, where these would be holes in the line.
+    rows = table[table["quantity"].isin(LLC_QUANTITIES)]
+    here = select(rows, seed=first["seed"].iloc[0]).pivot(
         index="step", columns="quantity", values="value"
     )
     ax.plot(here.index, here["llc_law"], color=LLC_LAW.colour, label=LLC_LAW.label)
@@ -64,22 +68,45 @@ def draw_llc(ax: Axes, table: pd.DataFrame) -> None:
     )
 
 
+def draw_negative_curvature(ax: Axes, table: pd.DataFrame) -> None:
+    """Draws nβ·max(0, −λ_min)/γ of every seed against step, and 1, below which the law exists."""
+    ax.axhline(1.0, color=palette.GREY, linewidth=0.5, linestyle=":")
+    for index, (_, rows) in enumerate(seeds_of(select(table, quantity="negative_curvature"))):
+        ax.plot(
+            rows["step"],
+            rows["value"],
+            color=CURVATURE.colour,
+            linestyle=CURVATURE.line,
+            linewidth=0.7,
+            alpha=0.7,
+            label=CURVATURE.label if index == 0 else None,
+        )
+    ax.set_ylim(bottom=0, top=max(1.1, ax.get_ylim()[1]))
+
+
 def draw_toy_diagnostics(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Fills ``figure``: R-hat, effective sample size, null and drift, LLC; a column per tree."""
+    """Fills ``figure``: gates, LLC and negative curvature in rows, a column per tree."""
     table = tables["toy_diagnostics"]
     trees = trees_of(table)
-    axes = figure.subplots(4, len(trees), sharex="col", sharey="row", squeeze=False)
+    axes = figure.subplots(5, len(trees), sharex="col", sharey="row", squeeze=False)
     for column, tree in enumerate(trees):
         rows = select(table, tree=tree)
         for ax, looks in zip(axes[:3, column], (RHAT, ESS, GATES), strict=True):
             draw_quantities(ax, rows, looks)
         draw_llc(axes[3, column], rows)
+        draw_negative_curvature(axes[4, column], rows)
         axes[0, column].axhline(1.01, color=palette.GREY, linewidth=0.5, linestyle=":")
         axes[0, column].set_title(f"{tree} tree")
         axes[1, column].set_ylim(bottom=0)
         axes[2, column].set_ylim(bottom=0)
-        axes[3, column].set_xlabel(STEP_LABEL)
-    labels = ("R-hat, largest", "bulk ESS,\nsmallest", "largest z\n(null: |z|)", "LLC λ̂")
+        axes[4, column].set_xlabel(STEP_LABEL)
+    labels = (
+        "R-hat, largest",
+        "bulk ESS,\nsmallest",
+        "largest z\n(null: |z|)",
+        "LLC λ̂",
+        "nβ|λ$_{\\mathrm{min}}$|/γ",
+    )
     for ax, label in zip(axes[:, 0], labels, strict=True):
         ax.set_ylabel(label)
     for ax in axes[:, -1]:

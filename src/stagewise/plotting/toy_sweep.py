@@ -17,7 +17,7 @@ def draw_sweep(ax: Axes, table: pd.DataFrame) -> AxesImage:
 
     Args:
         ax: Axes to draw on.
-        table: Rows of one target and step size: n_beta, localization, r, se, local_fraction.
+        table: Rows of one target and relaxation: n_beta, localization, r, se, local_fraction.
 
     Returns:
         The image, for a colour bar; blank where a cell has no value.
@@ -40,20 +40,20 @@ def draw_sweep(ax: Axes, table: pd.DataFrame) -> AxesImage:
 
 
 def draw_toy_sweep(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Fills ``figure``: a column per target of the comparison, a row per step size."""
+    """Fills ``figure``: a column per target of the comparison, a row per relaxation."""
     table = tables["toy_sweep"]
     targets = present(palette.TARGETS, table["target"])
-    sizes = sorted(table["step_size"].unique())
-    axes = figure.subplots(len(sizes), len(targets), sharex=True, sharey=True, squeeze=False)
-    for row, step_size in enumerate(sizes):
+    shares = sorted(table["relaxation"].unique())
+    axes = figure.subplots(len(shares), len(targets), sharex=True, sharey=True, squeeze=False)
+    for row, relaxation in enumerate(shares):
         for column, target in enumerate(targets):
             ax = axes[row, column]
-            image = draw_sweep(ax, select(table, step_size=step_size, target=target))
+            image = draw_sweep(ax, select(table, relaxation=relaxation, target=target))
             if row == 0:
                 ax.set_title(palette.TARGETS[target])
-            if row == len(sizes) - 1:
+            if row == len(shares) - 1:
                 ax.set_xlabel("localization γ")
-        axes[row, 0].set_ylabel(f"nβ   (ε = {step_size:g})")
+        axes[row, 0].set_ylabel(f"nβ   (εγ = {relaxation:g})")
     bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=18)
     bar.set_label("correlation over training")
     bar.outline.set_visible(False)

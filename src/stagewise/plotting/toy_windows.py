@@ -86,4 +86,6 @@ def draw_toy_windows(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None
             if row == len(trees) - 1:
                 ax.set_xlabel("centre of the window [step]")
         axes[row, 0].set_ylabel(f"{tree} tree\nloss change [nats]\nitem was helping ↑")
-    legend_above(figure, [line_handle(look, marker=True) for look in (AT_END, LATER, CURVE, PEAK)])
+    legend_above(
+        figure, [line_handle(look, marker=True) for look in (AT_END, LATER, CURVE, *PEAKS.values())]
+    )

@@ -88,8 +88,8 @@ def from_arrays(
     Args:
         excess_loss: l_i(w) - l_i(w*), nats.
         loss_ref: l_i(w*), nats.
-        train_loss: L_n(w), nats, as the sampler saw it.
-        potential: U(w).
+        train_loss: L_n(w) - L_n(w*) over the recorded samples, nats.
+        potential: U(w) - U(w*), L_n taken over the recorded samples.
         distance: ‖w - w*‖.
         status: 0 ok, 1 diverged.
         diverged_step: Step at which a chain diverged, -1 where it did not.

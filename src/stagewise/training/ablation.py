@@ -64,7 +64,7 @@ def leave_one_out(
 
 def equal_windows(
     count: int, width: int, steps: int
-) -> tuple[Int[np.ndarray, "window"], Int[np.ndarray, "window"]]:
+) -> tuple[Int[np.ndarray, " window"], Int[np.ndarray, " window"]]:
     """Starts and ends of ``count`` windows of ``width`` steps, evenly placed over [0, steps].
 
     Raises:

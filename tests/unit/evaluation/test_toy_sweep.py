@@ -9,10 +9,13 @@ from stagewise.evaluation.toy_sweep import sweep_summaries
 
 
 def table(r: list[float], local: list[float], target: str = "law") -> pd.DataFrame:
-    """A sweep over n_beta, at one localization and step size."""
+    """A sweep over n_beta, at one localization and relaxation."""
     cells = pd.DataFrame({"r": r, "local_fraction": local, "se": 0.01, "n": 3, "target": target})
     return cells.assign(
-        n_beta=[10.0**k for k in range(len(r))], localization=100.0, step_size=1.0e-4
+        n_beta=[10.0**k for k in range(len(r))],
+        localization=100.0,
+        step_size=1.0e-3,
+        relaxation=0.1,
     )
 
 
@@ -20,8 +23,9 @@ def test_best_worst_and_the_best_setting_are_those_of_the_cells() -> None:
     found = sweep_summaries(table([0.5, np.nan, 0.9, 0.2], [1.0, 0.0, 1.0, 0.5]))
     assert found["law.best_r"] == (0.9, 0.01, 3)
     assert found["law.worst_r"] == (0.2, 0.01, 3)
-    setting = [found[f"law.best.{name}"].value for name in ("n_beta", "localization", "step_size")]
-    assert setting == [100.0, 100.0, 1.0e-4]
+    settings = ("n_beta", "localization", "relaxation")
+    assert [found[f"law.best.{name}"].value for name in settings] == [100.0, 100.0, 0.1]
+    assert "law.best.step_size" not in found
 
 
 def test_the_median_is_over_cells_with_a_law_at_every_checkpoint() -> None:

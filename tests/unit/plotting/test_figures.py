@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from stagewise.plotting import palette
 from stagewise.plotting.catalogue import FIGURES
-from support.toy_tables import ITEMS, SEEDS, STEPS, TREES
+from support.toy_tables import CURVATURE_STEPS, ITEMS, SEEDS, STEPS, TREES
 
 Tables = dict[str, pd.DataFrame]
 Draw = Callable[[str], Figure]
@@ -150,12 +150,15 @@ def test_windows_stand_at_their_centres(drawn: Draw, tables: Tables) -> None:
     np.testing.assert_array_equal(first.get_ydata(), rows["at_end"])
 
 
-def test_windows_mark_the_largest_influence_of_each_seed(drawn: Draw, tables: Tables) -> None:
+@pytest.mark.parametrize(("marker", "extreme"), [("^", np.argmin), ("v", np.argmax)])
+def test_windows_mark_the_most_helpful_and_most_harmful_step_of_each_seed(
+    marker: str, extreme: Callable[[pd.Series], int], drawn: Draw, tables: Tables
+) -> None:
     ax = drawn("toy_windows").axes[0]
-    marks = next(found for found in ax.lines if found.get_marker() == "v")
+    marks = next(found for found in ax.lines if found.get_marker() == marker)
     where = {"tree": "balanced", "relation": "sibling", "influence": "bif"}
     rows = rows_of(tables["toy_influence"], **where)
-    wanted = [STEPS[np.argmax(np.abs(seed["value"]))] for _, seed in rows.groupby("seed")]
+    wanted = [STEPS[extreme(seed["value"])] for _, seed in rows.groupby("seed")]
     np.testing.assert_array_equal(marks.get_xdata(), wanted)
 
 
@@ -192,9 +195,33 @@ def test_agreement_has_a_panel_for_each_family_and_leaves_out_other_rows(drawn: 
 
 def test_diagnostics_draw_every_seed_and_checkpoint(drawn: Draw) -> None:
     axes = drawn("toy_diagnostics").axes
-    assert len(axes) == 4 * len(TREES)
+    assert len(axes) == 5 * len(TREES)
     points = [found for found in axes[0].lines if found.get_marker() == "."]
     assert [len(found.get_xdata()) for found in points] == [len(SEEDS) * len(STEPS)] * 2
+
+
+def test_diagnostics_draw_the_curvature_of_each_seed_and_its_limit(
+    drawn: Draw, tables: Tables
+) -> None:
+    axes = np.reshape(drawn("toy_diagnostics").axes, (5, len(TREES)))
+    limit, *seeds = axes[4, 0].lines
+    assert set(limit.get_ydata()) == {1.0}
+    assert len(seeds) == len(SEEDS)
+    for seed, line in zip(SEEDS, seeds, strict=True):
+        where = {"tree": "balanced", "seed": seed, "quantity": "negative_curvature"}
+        rows = rows_of(tables["toy_diagnostics"], **where)
+        np.testing.assert_array_equal(line.get_ydata(), rows["value"])
+    assert len(CURVATURE_STEPS) > len(STEPS)
+    assert len(curves(axes[3, 0], palette.SKY)) == 1, "the law's LLC has holes"
+
+
+def test_sweep_has_a_row_of_panels_for_each_relaxation(tables: Tables) -> None:
+    sweep = tables["toy_sweep"]
+    finer = sweep.assign(relaxation=0.01, step_size=0.01 / sweep["localization"])
+    figure = Figure()
+    FIGURES["toy_sweep"].draw(figure, {"toy_sweep": pd.concat([sweep, finer])})
+    labels = [ax.get_ylabel() for ax in figure.axes if "nβ" in ax.get_ylabel()]
+    assert [label.split("(")[1] for label in labels] == ["εγ = 0.01)", "εγ = 0.1)"]
 
 
 def test_representations_keep_an_item_in_one_colour(drawn: Draw) -> None:
