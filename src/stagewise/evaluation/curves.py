@@ -36,7 +36,9 @@ def relation_mean(
     """
     mask = relation == name
     if not mask.any():
-        raise ValueError(f"no pair is {name!r}; the tree has {sorted(set(relation.ravel()))}")
+        raise ValueError(
+            f"no pair is {name!r}; the tree has {sorted(set(relation.ravel().tolist()))}"
+        )
     return influence[..., mask].mean(axis=-1)
 
 

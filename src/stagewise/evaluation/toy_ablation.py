@@ -67,7 +67,7 @@ def ablation_numbers(windows: pd.DataFrame, influence: pd.DataFrame) -> dict[str
     def note(key: str, value: float) -> None:
         found.setdefault(key, []).append(float(value))
 
-    for seed in sorted(windows["seed"].unique()):
+    for seed in sorted(windows["seed"].unique().tolist()):
         effect, predicted, centre = _on_windows(windows, influence, seed, "bif")
         _, prior, _ = _on_windows(windows, influence, seed, "bif_prior")
         own, other = [], []
