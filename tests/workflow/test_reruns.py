@@ -98,11 +98,11 @@ def test_an_edited_text_reruns_the_paper(smoke: Copy) -> None:
 SETTINGS = {
     "toy: {windows: {width: 199}}": {"toy_windows", "toy_tables", "tables"} | DRAWN | PAPER,
     "toy: {mixture: {barrier: 0.2}}": {"toy_mixture", "tables"} | DRAWN | PAPER,
-    "toy: {diagnostics: {rhat: {warn: 4.0}}}": ESTIMATED,
+    "toy: {diagnostics: {rhat: {warn: 4.0}}}": ESTIMATED - {"toy_sweep_table"},
     "toy: {sampling: {mala_g100: {draws: 13}}}": (
         {"toy_sample", "toy_law", "toy_estimate", "toy_agreement", "tables"} | DRAWN | PAPER
     ),
-    "name: other": {"numbers", "paper", "all"},
+    "name: other": {"run_timing", "numbers", "paper", "all"},
 }
 
 
@@ -111,8 +111,10 @@ def test_a_changed_setting_reruns_the_rules_that_are_told_it(smoke: Copy, settin
     (smoke.folder / "config/more.yaml").write_text(setting)
     jobs = smoke.planned(*TARGETS, *SMOKE, "config/more.yaml")
     assert set(jobs) == SETTINGS[setting]
-    if "mala" in setting:
+    if "mala" in setting:  # one row
         assert jobs["toy_sample"] == jobs["toy_law"] == 1
+    if "diagnostics" in setting:  # the gated row alone
+        assert jobs["toy_estimate"] == 4
 
 
 def test_a_seed_added_to_a_row_samples_that_seed_only(smoke: Copy) -> None:
