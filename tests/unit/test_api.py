@@ -140,7 +140,7 @@ def test_divergence_is_in_the_trace(net: nn.Module, data: tuple[Tensor, Tensor])
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"n_beta": 0.0}, "n_beta is 0.0; it must be finite and positive"),
+        ({"n_beta": -1.0}, "n_beta is -1.0; it must be finite and at least 0"),
         ({"localization": -1.0}, "localization is -1.0"),
         ({"step_size": 0.0}, "step_size is 0.0"),
         ({"step_size": "1e-4"}, "write 1.0e-4, not '1e-4'"),

@@ -79,7 +79,7 @@ def test_every_missing_number_is_named(
     figures: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    gone = ("toy.modes.max_rel_error", "toy.peak_step.b.cousin", "toy.llc.final")
+    gone = ("toy.modes.max_rel_error", "toy.peak_step.b.harmful.cousin", "toy.llc.final")
     fewer = {key: value for key, value in numbers.items() if key not in gone}
     status, out = build(tmp_path, fewer, settings_file, figures)
     message = capsys.readouterr().err
@@ -227,7 +227,7 @@ def test_the_paper_downloads_nothing() -> None:
 
 
 def test_the_text_types_no_measured_number() -> None:
-    allowed = {"0.99", "1.01"}  # a criterion and the line in the figure of R-hat
+    allowed = {"0.9", "0.99", "1.01"}  # criteria, and the line in the figure of R-hat
     prose = [path for path in SECTIONS if path.parent.name == "sections"]
     for path in prose:
         text = re.sub(r"#\w+\([^)]*\)", "", path.read_text(encoding="utf-8"))
