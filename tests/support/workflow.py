@@ -46,7 +46,7 @@ class Copy:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            # A suite that runs in the background of a shell ignores Ctrl-C, and so would its children.
+            # A suite in the background of a shell ignores Ctrl-C, and so would what it starts.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **options,
         )
