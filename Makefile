@@ -22,7 +22,7 @@ help: ## this list
 .venv:
 	@$(PYTHON) .ci/install.py
 
-paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (90 minutes at most)
+paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (10 minutes)
 	@$(WORKFLOW) all $(ARGS)
 	@test ! -f paper/generated/numbers.json || $(PY) -m stagewise.cli.check
 
