@@ -19,6 +19,7 @@ SCHEDULE = Schedule(burn_in=30, draws=10, spacing=4)
 KERNELS = {
     "sgld": {},
     "underdamped": {"friction": 0.2},
+    "baoab": {"friction": 0.2},
     "rmsprop_sgld": {"adapt_steps": 30},
     "mala": {},
 }

@@ -18,6 +18,7 @@ from stagewise.sampling.streams import NoiseStreams
 KERNELS = {
     "sgld": {},
     "underdamped": {"friction": 0.2},
+    "baoab": {"friction": 0.2},
     "rmsprop_sgld": {"adapt_steps": 80},
     "mala": {},
 }

@@ -71,8 +71,8 @@ class PerSampleLoss(abc.ABC):
         self,
         centre: Float[Tensor, "checkpoint parameter"],
         samples: Int[Tensor, " sample"] | None = None,
-    ) -> Float[Tensor, "checkpoint sample"]:
-        """Return l_i(w*) in float64 at each checkpoint.
+    ) -> Float[Tensor, "checkpoint loss"]:
+        """Return l_i(w*) in float64 at each checkpoint; per token, all tokens of each sample.
 
         The default evaluates in the dtype of ``centre`` and casts, because most modules run in one
         dtype only; closed forms evaluate in float64.

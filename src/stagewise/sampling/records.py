@@ -2,10 +2,11 @@
 
 import dataclasses
 import threading
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int8, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int8, Int32
 from torch import Tensor
 
 from stagewise.errors import ConfigError
@@ -54,7 +55,7 @@ class RunResult:
     """Plain arrays of a run; values of a chain from the step at which it diverged are NaN.
 
     Attributes:
-        excess_loss: l_i(w) - l_i(w*), nats.
+        excess_loss: l_i(w) - l_i(w*), nats; None where a sink took them.
         loss_ref: l_i(w*), nats.
         query_excess_loss: The same of the queries, or None.
         query_loss_ref: The same of the queries, or None.
@@ -66,9 +67,12 @@ class RunResult:
         info: The kernel's Info at each draw, field by field.
         wall_seconds: Time spent stepping and recording, over all resumptions.
         chain_steps: Steps taken, summed over chains and checkpoints.
+        new_draws: How many of the draws came in the last block of steps: a function of the steps
+            taken alone, so that a rule for stopping can ask "has a mark been passed just now?"
+            without a memory of its own, which a resumed run would not have.
     """
 
-    excess_loss: Float32[np.ndarray, "checkpoint chain draw sample"]
+    excess_loss: Float32[np.ndarray, "checkpoint chain draw sample"] | None
     loss_ref: Float64[np.ndarray, "checkpoint sample"]
     query_excess_loss: Float32[np.ndarray, "checkpoint chain draw query"] | None
     query_loss_ref: Float64[np.ndarray, "checkpoint query"] | None
@@ -80,6 +84,35 @@ class RunResult:
     info: dict[str, Float32[np.ndarray, "checkpoint chain draw"]]
     wall_seconds: float
     chain_steps: int
+    new_draws: int
+
+    @property
+    def draws(self) -> int:
+        """Draws recorded so far."""
+        return self.train_loss.shape[2]
+
+
+@runtime_checkable
+class LossSink(Protocol):
+    """Takes the losses of a run block by block, where keeping every draw would be too much.
+
+    Blocks of checkpoints may be added from several threads at once, each to its own checkpoints.
+    """
+
+    def add(
+        self,
+        block: slice,
+        losses: Float[np.ndarray, "checkpoint chain draw sample"],
+        queries: Float[np.ndarray, "checkpoint chain draw query"] | None,
+        gone: Bool[np.ndarray, "checkpoint chain"],
+    ) -> None:
+        """Take the next draws of a range of checkpoints; ``gone`` says which chains diverged."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that a resumed run needs."""
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a state that was saved."""
 
 
 def trace_bytes(checkpoints: int, chains: int, draws: int, samples: int, queries: int = 0) -> int:
@@ -88,11 +121,20 @@ def trace_bytes(checkpoints: int, chains: int, draws: int, samples: int, queries
 
 
 class Records:
-    """Arrays (checkpoint, chain, draw, ...) that a run fills draw by draw."""
+    """Arrays (checkpoint, chain, draw, ...) that a run fills draw by draw.
 
-    def __init__(self, checkpoints: int, chains: int, draws: int) -> None:
+    Args:
+        checkpoints: Number of checkpoints.
+        chains: Number of chains.
+        draws: Number of draws.
+        keep_losses: Keep the losses themselves; False where a sink takes them.
+    """
+
+    def __init__(
+        self, checkpoints: int, chains: int, draws: int, *, keep_losses: bool = True
+    ) -> None:
         """Start with every chain sound; arrays are made when their width is known."""
-        self._shape = (checkpoints, chains, draws)
+        self._shape, self._keep_losses = (checkpoints, chains, draws), keep_losses
         self.status = np.full((checkpoints, chains), OK, np.int8)
         self.diverged_step = np.full((checkpoints, chains), -1, np.int32)
         self.arrays: dict[str, np.ndarray] = {}
@@ -102,8 +144,9 @@ class Records:
         """Put one draw of a range of checkpoints in its place."""
         gone = self.status[block] != OK
         for name, value in observed._asdict().items():
-            if value is not None:
-                dtype = np.float32 if name.endswith("excess_loss") else np.float64
+            loss = name.endswith("excess_loss")
+            if value is not None and (self._keep_losses or not loss):
+                dtype = np.float32 if loss else np.float64
                 self._put(name, dtype, block, draw, value, gone)
         for name, value in info._asdict().items():
             self._put(f"info_{name}", np.float32, block, draw, value, gone)
@@ -126,11 +169,13 @@ class Records:
         query_loss_ref: Tensor | None,
         wall_seconds: float,
         chain_steps: int,
+        new_draws: int,
     ) -> RunResult:
         """Return the first ``draws`` draws; views, not copies."""
         cut = {name: array[:, :, :draws] for name, array in self.arrays.items()}
         info = {name[5:]: cut.pop(name) for name in list(cut) if name.startswith("info_")}
         return RunResult(
+            excess_loss=cut.pop("excess_loss", None),
             loss_ref=loss_ref.cpu().numpy(),
             query_excess_loss=cut.pop("query_excess_loss", None),
             query_loss_ref=None if query_loss_ref is None else query_loss_ref.cpu().numpy(),
@@ -139,6 +184,7 @@ class Records:
             info=info,
             wall_seconds=wall_seconds,
             chain_steps=chain_steps,
+            new_draws=new_draws,
             **cut,
         )
 

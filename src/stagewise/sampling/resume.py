@@ -17,7 +17,7 @@ from torch import Tensor
 from stagewise.errors import ConfigError
 from stagewise.files import atomic_path
 from stagewise.sampling.kernels.by_name import State
-from stagewise.sampling.records import Records
+from stagewise.sampling.records import LossSink, Records
 
 
 class Progress(NamedTuple):
@@ -43,14 +43,22 @@ class Scratch:
         self._identity = json.dumps(identity, sort_keys=True)
         self._saved_draws: list[int] = [0]
 
-    def save(self, progress: Progress, states: list[State], records: Records) -> None:
-        """Publish the draws since the last save, then the state."""
+    def save(
+        self,
+        progress: Progress,
+        states: list[State],
+        records: Records,
+        sink: LossSink | None = None,
+    ) -> None:
+        """Publish the draws since the last save, then the state with the sink's sums."""
         if progress.draws > self._saved_draws[-1]:
             start = self._saved_draws[-1]
             draws = {name: a[:, :, start : progress.draws] for name, a in records.arrays.items()}
             self._write(self._chunk(start, progress.draws), draws)
             self._saved_draws.append(progress.draws)
         state = {f"state_{name}": value for name, value in _joined(states).items()}
+        sums = {} if sink is None else sink.state()
+        state |= {f"sink_{name}": value for name, value in sums.items()}
         self._write(
             self._folder / "state.npz",
             {
@@ -63,8 +71,10 @@ class Scratch:
             },
         )
 
-    def restore(self, states: list[State], records: Records) -> Progress | None:
-        """Fill ``states`` and ``records`` from the folder; None if there is nothing saved.
+    def restore(
+        self, states: list[State], records: Records, sink: LossSink | None = None
+    ) -> Progress | None:
+        """Fill ``states``, ``records`` and ``sink`` from the folder; None if nothing is saved.
 
         Raises:
             ConfigError: If the folder holds another run.
@@ -79,6 +89,9 @@ class Scratch:
             records.status[...] = saved["status"]
             records.diverged_step[...] = saved["diverged_step"]
             fields = {name: saved[f"state_{name}"] for name in states[0]._fields}
+            sums = {name[5:]: saved[name] for name in saved.files if name.startswith("sink_")}
+        if sink is not None:
+            sink.restore(sums)
         states[:] = _parted(fields, states)
         for start, stop in zip(self._saved_draws, self._saved_draws[1:], strict=False):
             with np.load(self._chunk(start, stop)) as chunk:

@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -23,15 +24,18 @@ from torch import Tensor
 from stagewise.errors import ConfigError
 from stagewise.models.per_sample import PerSampleLoss
 from stagewise.sampling.kernels.by_name import Kernel, State
-from stagewise.sampling.observables import Observer
+from stagewise.sampling.observables import Observed, Observer
 from stagewise.sampling.potential import Potential
-from stagewise.sampling.records import Records, RunResult, Schedule
+from stagewise.sampling.records import OK, LossSink, Records, RunResult, Schedule
 from stagewise.sampling.resume import Progress, Scratch
 from stagewise.sampling.streams import Noise, NoiseStreams
 
 #: Bytes of the positions of one block of checkpoints, about a core's second-level cache: measured
 #: on the toy net, a fifth faster than all checkpoints at once, and than blocks of half that size.
 BLOCK_BYTES = 2**20
+
+#: Says whether what has been recorded is enough.
+Until = Callable[[RunResult], bool]
 
 
 def run(
@@ -45,8 +49,9 @@ def run(
     checkpoint_block: int | None = None,
     scratch: Path | None = None,
     save_every: float = 30.0,
-    until: Callable[[RunResult], bool] | None = None,
+    until: Until | None = None,
     progress: Callable[[int, int], None] | None = None,
+    sink: LossSink | None = None,
 ) -> RunResult:
     """Run a chain per (checkpoint, chain), started at its checkpoint, and record it.
 
@@ -66,8 +71,10 @@ def run(
             arguments on a CPU, the result is bit for bit that of an uninterrupted run.
         save_every: Least seconds between saves.
         until: Called with the result so far after each block of steps that recorded something;
-            returns True to stop early.
+            returns True to stop early. One that goes by the result alone stops a resumed run
+            where it would have stopped an uninterrupted one.
         progress: Called with (steps taken, steps in all) after each block of steps.
+        sink: Takes the losses after each block of steps; the result then holds none.
 
     Returns:
         The recorded arrays. Fewer draws than scheduled only where ``until`` said so.
@@ -76,7 +83,7 @@ def run(
         ConfigError: If potential, streams and kernel don't fit, or ``scratch`` holds another run.
     """
     _check(kernel, potential, streams)
-    chains = _Chains(kernel, potential, streams, schedule, samples, queries, checkpoint_block)
+    chains = _Chains(kernel, potential, streams, schedule, samples, queries, checkpoint_block, sink)
     store = None if scratch is None else Scratch(scratch, chains.identity())
     with closing(streams), closing(chains), torch.no_grad():
         return _loop(chains, store, save_every, until, progress)
@@ -102,12 +109,13 @@ class _Chains:
         samples: Tensor | None,
         queries: PerSampleLoss | None,
         checkpoint_block: int | None,
+        sink: LossSink | None,
     ) -> None:
         self.kernel, self.streams, self.schedule = kernel, streams, schedule
-        self._potential = potential
+        self._potential, self.sink = potential, sink
         count, chains = len(potential.centre), len(streams.chains)
         self.size = checkpoint_block or default_block(potential.centre, chains)
-        self.records = Records(count, chains, schedule.draws)
+        self.records = Records(count, chains, schedule.draws, keep_losses=sink is None)
         self.blocks, self.states = [], []
         with torch.no_grad():
             for start in range(0, count, self.size):
@@ -146,6 +154,7 @@ class _Chains:
             "streams": [streams.seed, streams.experiment, list(streams.chains)],
             "batch": [streams.batch_size, streams.sample_count],
             "checkpoint_block": self.size,
+            "sink": type(self.sink).__name__,
         }
 
     def advance(self, start: int, stop: int) -> None:
@@ -163,6 +172,7 @@ class _Chains:
     def _advance_block(
         self, block: _Block, state: State, start: int, drawn: list[tuple[Noise, Tensor | None]]
     ) -> State:
+        seen: list[Observed] = []
         for step, (noise, batch) in enumerate(drawn, start=start):
             state, info = self.kernel.step(block.potential, state, batch, noise)
             draw = self.schedule.draw_after(step + 1)
@@ -170,8 +180,15 @@ class _Chains:
                 observed = block.observe(state.position)
                 self.records.mark(block.where, step + 1, block.observe.diverged(observed))
                 self.records.write(block.where, draw, observed, info)
+                if self.sink is not None:
+                    seen.append(observed)
         distance = block.observe.distance(state.position)
         self.records.mark(block.where, start + len(drawn), block.observe.exploded(distance))
+        if self.sink is not None and seen:
+            gone = self.records.status[block.where] != OK
+            queries = [one.query_excess_loss for one in seen if one.query_excess_loss is not None]
+            losses = _stacked([one.excess_loss for one in seen])
+            self.sink.add(block.where, losses, _stacked(queries) if queries else None, gone)
         return state
 
     def _noise(self, step: int) -> Noise:
@@ -182,12 +199,15 @@ class _Chains:
         """Return what has been recorded so far."""
         observers = [block.observe for block in self.blocks]
         queries = [one.query_loss_ref for one in observers if one.query_loss_ref is not None]
+        block = self.streams.steps
+        before = self.schedule.draws_after((done.steps - 1) // block * block)
         return self.records.result(
             done.draws,
             torch.cat([one.loss_ref for one in observers]),
             torch.cat(queries) if queries else None,
             done.wall_seconds,
             done.steps * self.records.status.size,
+            done.draws - before,
         )
 
 
@@ -200,27 +220,37 @@ def _loop(
     chains: _Chains,
     store: Scratch | None,
     save_every: float,
-    until: Callable[[RunResult], bool] | None,
+    until: Until | None,
     progress: Callable[[int, int], None] | None,
 ) -> RunResult:
-    done = store.restore(chains.states, chains.records) if store else None
+    done = store.restore(chains.states, chains.records, chains.sink) if store else None
     done = done or Progress(0, 0, 0.0)
     total, last_save = chains.schedule.steps, time.monotonic()
-    while done.steps < total:
+    while done.steps < total and not _stops(until, chains, done):
         begun = time.monotonic()
         stop = min(total, (done.steps // chains.streams.steps + 1) * chains.streams.steps)
         chains.advance(done.steps, stop)
-        draws = chains.schedule.draws_after(stop)
-        new, now = draws > done.draws, time.monotonic()
+        draws, now = chains.schedule.draws_after(stop), time.monotonic()
         done = Progress(stop, draws, done.wall_seconds + now - begun)
         if store and now - last_save >= save_every:
-            store.save(done, chains.states, chains.records)
+            store.save(done, chains.states, chains.records, chains.sink)
             last_save = time.monotonic()
         if progress:
             progress(stop, total)
-        if until and new and until(chains.result(done)):
-            break
     return chains.result(done)
+
+
+def _stops(until: Until | None, chains: _Chains, done: Progress) -> bool:
+    """Ask the rule, where the last block of steps recorded something; of a restored run too."""
+    if until is None or done.draws == 0:
+        return False
+    result = chains.result(done)
+    return result.new_draws > 0 and until(result)
+
+
+def _stacked(losses: list[Tensor]) -> np.ndarray:
+    """Return draws (checkpoint, chain, n) as one array (checkpoint, chain, draw, n), float32."""
+    return torch.stack(losses, dim=2).to(torch.float32).cpu().numpy()
 
 
 def _check(kernel: Kernel, potential: Potential, streams: NoiseStreams) -> None:

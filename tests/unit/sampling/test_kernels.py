@@ -11,11 +11,11 @@ from torch import Tensor
 
 from stagewise.errors import ConfigError
 from stagewise.models.linear_net import LinearNetLoss
-from stagewise.sampling.kernels import by_name, mala, rmsprop_sgld, sgld, underdamped
+from stagewise.sampling.kernels import baoab, by_name, mala, rmsprop_sgld, sgld, underdamped
 from stagewise.sampling.potential import Potential
 from stagewise.sampling.streams import Noise
 
-MODULES = (sgld, underdamped, rmsprop_sgld, mala)
+MODULES = (sgld, underdamped, baoab, rmsprop_sgld, mala)
 STEP, N_BETA, GAMMA, FRICTION = 1e-3, 30.0, 7.0, 0.3
 BATCH = torch.tensor([[0, 1, 1], [3, 2, 0]])
 EXACT = {"rtol": 1e-14, "atol": 1e-14}
@@ -96,6 +96,24 @@ def test_underdamped_with_full_friction_is_sgld(
         left, _ = one.step(potential, left, BATCH, noise)
         right, _ = other.step(potential, right, BATCH, noise)
     torch.testing.assert_close(left.position, right.position, **EXACT)
+
+
+@pytest.mark.parametrize("batch", [None, BATCH])
+def test_baoab_step(potential: Potential, w: Tensor, noise: Noise, batch: Tensor | None) -> None:
+    kernel, velocity = baoab.Kernel(STEP, FRICTION), 0.1 * seeded(2, 2, 14, seed=5)
+    first = kernel.init(potential, w)
+    assert not first.velocity.any()
+    torch.testing.assert_close(first.gradient, slope(potential, w, None), **EXACT)
+    state, _ = kernel.step(potential, first._replace(velocity=velocity), batch, noise)
+    h, c = (STEP / 2) ** 0.5, 1 - FRICTION
+    kicked = velocity - h / 2 * first.gradient
+    middle = w + h / 2 * kicked
+    turned = c * kicked + (1 - c**2) ** 0.5 * noise.normal
+    moved = middle + h / 2 * turned
+    gradient = slope(potential, moved, batch)
+    torch.testing.assert_close(state.position, moved, **EXACT)
+    torch.testing.assert_close(state.gradient, gradient, **EXACT)
+    torch.testing.assert_close(state.velocity, turned - h / 2 * gradient, **EXACT)
 
 
 @pytest.mark.parametrize("batch", [None, BATCH])
@@ -185,7 +203,7 @@ def test_mala_refuses_minibatches(potential: Potential, w: Tensor, noise: Noise)
 
 
 def make(module: ModuleType) -> by_name.Kernel:
-    friction = FRICTION if module is underdamped else None
+    friction = FRICTION if module in (underdamped, baoab) else None
     return by_name.make(module.Kernel.name, STEP, friction=friction)
 
 
@@ -241,7 +259,8 @@ def test_info_never_reaches_the_chain(module: ModuleType) -> None:
         ("sgld", {"step_size": 0.0}, "step_size is 0.0; it must be finite and positive"),
         ("sgld", {"step_size": "1e-4"}, "not a number; write 1.0e-4"),
         ("sgld", {"friction": 0.5}, "the others take none"),
-        ("underdamped", {}, "'underdamped' needs a friction"),
+        ("underdamped", {}, "'underdamped' and 'baoab' need a friction"),
+        ("baoab", {"friction": 1.5}, r"friction is 1.5; it must be in \(0, 1\]"),
         ("underdamped", {"friction": 1.5}, r"friction is 1.5; it must be in \(0, 1\]"),
         ("rmsprop_sgld", {"adapt_steps": 0}, "at least one step of burn-in"),
         ("hmc", {}, "choose one of"),
