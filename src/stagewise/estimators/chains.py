@@ -7,9 +7,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
-from stagewise.errors import DivergenceError
+from stagewise.errors import ConfigError, DivergenceError
 from stagewise.estimators.covariance import Centring, resolve_centring, retained_fraction
 from stagewise.storage.schema import CHECKPOINT
+from stagewise.storage.sums import is_sums
 from stagewise.storage.trace import valid_chains
 
 Core = Callable[..., tuple[np.ndarray, ...]]
@@ -72,9 +73,18 @@ def centring_for(centring: Centring, trace: xr.Dataset) -> Callable[[np.ndarray]
     return lambda losses: resolve_centring(centring, chains, losses.shape[-3])
 
 
+def need_draws(trace: xr.Dataset, what: str) -> None:
+    """Raise ConfigError where only sums were kept of the draws."""
+    if is_sums(trace):
+        raise ConfigError(
+            f"{what} needs the draws, and record='covariance' keeps none; record a trace (of fewer "
+            "samples or chains, if it is too large)"
+        )
+
+
 def lead_dims(trace: xr.Dataset) -> tuple[str, ...]:
     """Return ("checkpoint",) where the trace has that dimension, else ()."""
-    return (CHECKPOINT,) if CHECKPOINT in trace["excess_loss"].dims else ()
+    return (CHECKPOINT,) if CHECKPOINT in trace["status"].dims else ()
 
 
 def lead_coords(trace: xr.Dataset) -> dict[str, Any]:

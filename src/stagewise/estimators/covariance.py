@@ -224,10 +224,10 @@ def correlation(
     for index, block in enumerate(products.each()):
         rest_x = total_x - products.share * squares_x[index]
         rest_y = total_y - products.share * squares_y[index]
-        jackknife.add(_ratio(total - products.share * block, rest_x, rest_y, dead))
+        jackknife.add(ratio(total - products.share * block, rest_x, rest_y, dead))
     se = jackknife.se * (products.count - 1)
     zero = flat_x.sum(axis=-1) + (0 if y is None else flat_y.sum(axis=-1))
-    return Estimate(_ratio(total, total_x, total_y, dead), se), np.asarray(zero)
+    return Estimate(ratio(total, total_x, total_y, dead), se), np.asarray(zero)
 
 
 def _flat(losses: Draws, squares: np.ndarray) -> np.ndarray:
@@ -237,9 +237,10 @@ def _flat(losses: Draws, squares: np.ndarray) -> np.ndarray:
     return squares <= count * np.square(8 * np.finfo(np.float64).eps * size)
 
 
-def _ratio(
+def ratio(
     cross: np.ndarray, left: np.ndarray, right: np.ndarray, dead: np.ndarray
 ) -> Float64[np.ndarray, "*lead n m"]:
+    """Return cross/√(left right), within [-1, 1]; 0 where ``dead`` or a variance is 0."""
     scale = np.sqrt(np.maximum(left, 0))[..., :, None] * np.sqrt(np.maximum(right, 0))[..., None, :]
     empty = dead | (scale == 0)  # a leave-one-out sum may vanish where the whole does not
     return np.where(empty, 0.0, np.clip(cross / np.where(empty, 1.0, scale), -1.0, 1.0))

@@ -1,4 +1,4 @@
-"""Can an estimate be trusted? Mixing, a null, a drift.
+"""Can an estimate be trusted? Mixing, a null, a drift, and the errors of the influences themselves.
 
 R-hat and effective sample size say how well chains mix; they are taken of the losses and of the
 *products* of centred losses, since the mean of products is what is estimated. The null and the
@@ -21,6 +21,7 @@ from stagewise.estimators.chains import (
     inherited,
     lead_coords,
     lead_dims,
+    need_draws,
     over_survivors,
     survivors,
 )
@@ -31,6 +32,7 @@ from stagewise.estimators.crosschain import (
     normal_deviates,
     null_covariance,
 )
+from stagewise.estimators.influence import bif
 from stagewise.storage.schema import CHECKPOINT
 from stagewise.storage.trace import query_ids, query_losses, sample_losses
 
@@ -61,6 +63,7 @@ def rhat_ess(
         ConfigError: Fewer than four draws, or a checkpoint that is not in the trace.
         DivergenceError: Fewer than two chains are left.
     """
+    need_draws(trace, "R-hat")
     chosen = trace if checkpoints is None else _at(trace, checkpoints)
     if trace.sizes["draw"] < 4:
         raise ConfigError(f"R-hat needs at least 4 draws, got {trace.sizes['draw']}; draw more")
@@ -141,6 +144,7 @@ def null_statistic(trace: xr.Dataset, centring: Centring = "auto", shift: int = 
         ConfigError: Fewer than three chains.
         DivergenceError: Fewer than two chains are left.
     """
+    need_draws(trace, "the null statistic")
     valid, samples = survivors(trace), sample_losses(trace)
     queries = query_losses(trace) if "query_excess_loss" in trace else None
     rule = centring_for(centring, trace)
@@ -174,6 +178,7 @@ def drift_statistic(trace: xr.Dataset) -> xr.Dataset:
         ConfigError: Fewer than three chains, or fewer than two draws.
         DivergenceError: Fewer than two chains are left.
     """
+    need_draws(trace, "the drift statistic")
     valid, losses = survivors(trace), sample_losses(trace)
     arrays = over_survivors(_drift, valid, losses)
     lead, ids = lead_dims(trace), trace["sample"].values
@@ -196,6 +201,31 @@ def _drift(losses: np.ndarray) -> tuple[np.ndarray, ...]:
     return value, se, np.where(as_one, LARGEST_Z, z), relative
 
 
+def influence_errors(
+    trace: xr.Dataset, centring: Centring = "auto"
+) -> tuple[Float64[np.ndarray, "*checkpoint"], Float64[np.ndarray, "*checkpoint"]]:
+    """Return the share of influences with |value| > 2 se, and the median of se/|value|.
+
+    Pairs whose influence is exactly zero without error (a loss that does not vary) are left out;
+    NaN where all are.
+
+    Args:
+        trace: A loss trace, or sums.
+        centring: See ``stagewise.estimators.covariance``.
+
+    Raises:
+        DivergenceError: Fewer than two chains are left.
+    """
+    scores = bif(trace, centring)
+    value, se = np.abs(scores["value"].values), scores["se"].values
+    counted = (value > 0) | (se > 0)
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a checkpoint where all is left out
+        resolved = np.nanmean(np.where(counted, value > 2 * se, np.nan), axis=(-2, -1))
+        relative = np.nanmedian(np.where(counted, se / value, np.nan), axis=(-2, -1))
+    return np.asarray(resolved, float), np.asarray(relative, float)
+
+
 def diagnose(
     trace: xr.Dataset,
     checkpoints: Sequence[int] | None = None,
@@ -211,8 +241,11 @@ def diagnose(
         centring: See ``stagewise.estimators.covariance``.
 
     Returns:
-        ``rhat_loss_max``, ``rhat_product_max``, ``ess_product_min``, and with three chains or more
-        ``null_max_abs_z``, ``drift_max_z``, ``drift_relative_max`` ([checkpoint]). The attributes
+        ``rhat_loss_max``, ``rhat_product_max``, ``ess_product_min``; of the influences,
+        ``resolved_fraction`` (share with |value| > 2 se) and ``relative_se_median`` (of se/|value|,
+        the Monte Carlo error in units of the influence); ``acceptance`` where the trace says it;
+        and with three chains or more ``null_max_abs_z``, ``drift_max_z``, ``drift_relative_max``
+        ([checkpoint]; ``acceptance`` has no dimension). The attributes
         ``null_entries`` and ``drift_entries`` count what each maximum was taken over, all
         checkpoints together.
 
@@ -230,6 +263,11 @@ def diagnose(
         },
         attrs=mixing.attrs,
     )
+    resolved, relative = influence_errors(chosen, centring)
+    summary["resolved_fraction"] = (lead_dims(chosen), resolved)
+    summary["relative_se_median"] = (lead_dims(chosen), relative)
+    if "acceptance" in chosen.attrs:
+        summary["acceptance"] = float(chosen.attrs["acceptance"])
     if int(mixing.attrs["n_chains_left_min"]) < 3:
         return summary
     null, drift = null_statistic(chosen, centring), drift_statistic(chosen)

@@ -38,6 +38,18 @@ _MIXING: dict[str, Threshold] = {
     "rhat_product_max": Threshold(1.05, 2.0, "lengthen burn_in or raise spacing"),
     # 100 per chain of four (same source); under 50 the error of the error is above 10%.
     "ess_product_min": Threshold(400.0, 50.0, "run more chains or draws"),
+    # Noise alone passes 2 se in 0.05 to 0.09 of the pairs (8 chains or more): below 0.1 nothing is
+    # seen. Few pairs may truly influence each other, so a small share alone is worth a warning.
+    "resolved_fraction": Threshold(0.25, 0.1, "run more chains or draws, or widen the radius"),
+    # Noise alone gives 1/0.67 = 1.5, the median of |normal| being 0.67; at 0.5 half of the
+    # influences are not even sure of their sign.
+    "relative_se_median": Threshold(0.5, 1.4, "run more chains or draws, or widen the radius"),
+}
+
+#: Judged where it was measured. MALA is best near 0.57 (Roberts & Rosenthal 1998); far below it
+#: chains hardly move, and what is recorded is the same draw again.
+_MEASURED: dict[str, Threshold] = {
+    "acceptance": Threshold(0.4, 0.1, "lower step_size"),
 }
 
 
@@ -88,6 +100,7 @@ def gate(
     if thresholds is None:
         counts = diagnostics.attrs if isinstance(diagnostics, xr.Dataset) else {}
         thresholds = default_thresholds(counts.get("null_entries"), counts.get("drift_entries"))
+        thresholds |= {name: one for name, one in _MEASURED.items() if name in diagnostics}
     missing = sorted(set(thresholds) - {str(name) for name in diagnostics})
     if missing:
         raise ConfigError(

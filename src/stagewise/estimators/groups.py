@@ -15,6 +15,7 @@ from stagewise.estimators.chains import (
     centring_for,
     lead_coords,
     lead_dims,
+    need_draws,
     over_survivors,
     survivors,
 )
@@ -45,6 +46,7 @@ def group_influence(
         ConfigError: A mask has another shape than (sample, sample), or no pair.
         DivergenceError: Fewer than two chains are left.
     """
+    need_draws(trace, "a mean over groups")
     samples = trace.sizes["sample"]
     for name, mask in groups.items():
         if mask.shape != (samples, samples) or not mask.any():

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from stagewise.errors import ConfigError
+from stagewise.estimators import accumulated
 from stagewise.estimators.chains import (
     centring_for,
     centring_report,
@@ -15,7 +16,8 @@ from stagewise.estimators.chains import (
 )
 from stagewise.estimators.covariance import Centring, correlation, covariance
 from stagewise.storage import scores
-from stagewise.storage.trace import query_ids, query_losses, sample_losses
+from stagewise.storage.sums import is_sums
+from stagewise.storage.trace import query_ids, query_losses, sample_losses, token_coords
 
 
 def derivative_factor(n_beta: float, n: int) -> float:
@@ -43,7 +45,7 @@ def bif(trace: xr.Dataset, centring: Centring = "auto") -> xr.Dataset:
     lowers the query's loss. Multiply by ``derivative_factor`` for the derivative itself.
 
     Args:
-        trace: A loss trace; without queries the samples are their own.
+        trace: A loss trace, or sums; without queries the samples are their own.
         centring: See ``stagewise.estimators.covariance``.
 
     Returns:
@@ -53,9 +55,16 @@ def bif(trace: xr.Dataset, centring: Centring = "auto") -> xr.Dataset:
         DivergenceError: Fewer than two chains are left.
         ConfigError: Too few chains or draws.
     """
-    valid, samples, queries = survivors(trace), sample_losses(trace), _queries(trace)
-    rule = centring_for(centring, trace)
-    value, se = over_survivors(lambda x, q: _influence(x, q, rule(x)), valid, samples, queries)
+    valid = survivors(trace)
+    if is_sums(trace):
+        report = accumulated.report(trace, centring)
+        value, se = accumulated.covariance(trace)
+        value = -value
+    else:
+        samples, queries = sample_losses(trace), _queries(trace)
+        rule = centring_for(centring, trace)
+        value, se = over_survivors(lambda x, q: _influence(x, q, rule(x)), valid, samples, queries)
+        report = centring_report(trace, valid, centring, samples)
     return scores.from_arrays(
         value=value,
         se=se,
@@ -63,8 +72,8 @@ def bif(trace: xr.Dataset, centring: Centring = "auto") -> xr.Dataset:
         sample=trace["sample"].values.tolist(),
         method="bif",
         lead=lead_dims(trace),
-        coords=lead_coords(trace),
-        attrs=inherited(trace, valid) | centring_report(trace, valid, centring, samples),
+        coords=lead_coords(trace) | token_coords(trace),
+        attrs=inherited(trace, valid) | report,
     )
 
 
@@ -89,7 +98,7 @@ def posterior_correlation(trace: xr.Dataset, centring: Centring = "auto") -> xr.
     sign is that of a similarity, the opposite of BIF's, so its variable is not called ``value``.
 
     Args:
-        trace: A loss trace; without queries the samples are their own.
+        trace: A loss trace, or sums; without queries the samples are their own.
         centring: See ``stagewise.estimators.covariance``.
 
     Returns:
@@ -100,11 +109,17 @@ def posterior_correlation(trace: xr.Dataset, centring: Centring = "auto") -> xr.
         DivergenceError: Fewer than two chains are left.
         ConfigError: Too few chains or draws.
     """
-    valid, samples, queries = survivors(trace), sample_losses(trace), _queries(trace)
-    rule = centring_for(centring, trace)
-    value, se, zero = over_survivors(
-        lambda x, q: _correlation(x, q, rule(x)), valid, samples, queries
-    )
+    valid = survivors(trace)
+    if is_sums(trace):
+        report = accumulated.report(trace, centring)
+        (value, se), zero = accumulated.correlation(trace)
+    else:
+        samples, queries = sample_losses(trace), _queries(trace)
+        rule = centring_for(centring, trace)
+        value, se, zero = over_survivors(
+            lambda x, q: _correlation(x, q, rule(x)), valid, samples, queries
+        )
+        report = centring_report(trace, valid, centring, samples)
     lead = lead_dims(trace)
     dims = (*lead, "query", "sample")
     return xr.Dataset(
@@ -113,8 +128,10 @@ def posterior_correlation(trace: xr.Dataset, centring: Centring = "auto") -> xr.
             "correlation_se": (dims, se),
             "n_zero_variance": (lead, zero),
         },
-        coords=lead_coords(trace) | {"query": query_ids(trace), "sample": trace["sample"].values},
-        attrs=inherited(trace, valid) | centring_report(trace, valid, centring, samples),
+        coords=lead_coords(trace)
+        | token_coords(trace)
+        | {"query": query_ids(trace), "sample": trace["sample"].values},
+        attrs=inherited(trace, valid) | report,
     )
 
 

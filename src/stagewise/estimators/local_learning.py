@@ -8,6 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from stagewise.errors import ConfigError, SchemaError
+from stagewise.estimators import accumulated
 from stagewise.estimators.chains import (
     inherited,
     lead_coords,
@@ -16,6 +17,7 @@ from stagewise.estimators.chains import (
     survivors,
 )
 from stagewise.estimators.covariance import Estimate
+from stagewise.storage.sums import is_sums
 from stagewise.storage.trace import sample_losses
 
 
@@ -27,7 +29,7 @@ def llc(trace: xr.Dataset, samples: Sequence[str] | None = None) -> xr.Dataset:
     limit only.
 
     Args:
-        trace: A loss trace.
+        trace: A loss trace, or sums.
         samples: Ids of the sample set; all samples of the trace by default.
 
     Returns:
@@ -39,8 +41,11 @@ def llc(trace: xr.Dataset, samples: Sequence[str] | None = None) -> xr.Dataset:
         ConfigError: One chain of fewer than four draws.
     """
     chosen = trace if samples is None else _select(trace, samples)
-    valid, losses = survivors(chosen), sample_losses(chosen)
-    value, se = over_survivors(mean_loss, valid, losses)
+    valid = survivors(chosen)
+    if is_sums(chosen):
+        value, se = accumulated.mean_loss(chosen)
+    else:
+        value, se = over_survivors(mean_loss, valid, sample_losses(chosen))
     scale, lead = float(trace.attrs["n_beta"]), lead_dims(trace)
     return xr.Dataset(
         {"value": (lead, scale * value), "se": (lead, scale * se)},

@@ -1,8 +1,9 @@
-"""The committed record of the long studies: their numbers, and the commit and day of the run."""
+"""Committed records of the long studies and of the bench: numbers, commit and day of the run."""
 
 import os
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from stagewise.errors import SchemaError
@@ -46,7 +47,7 @@ def _checked(content: object, source: str) -> StudyRecord:
     if not isinstance(content, Mapping) or set(content) != set(StudyRecord._fields):
         raise SchemaError(
             f"{source} needs exactly the fields {list(StudyRecord._fields)}; "
-            "delete it, `make studies` writes it anew"
+            f"delete it, `make {Path(source).stem}` writes it anew"
         )
     commit, day, numbers = (content[name] for name in StudyRecord._fields)
     if not isinstance(commit, str) or not commit:

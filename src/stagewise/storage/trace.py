@@ -3,6 +3,8 @@
 ``excess_loss(chain, draw, sample)`` is l_i(w) - l_i(w*) in nats, stored as float32: the reference
 ``loss_ref`` is kept apart in float64, so a small fluctuation about a large loss loses no digits.
 A leading ``checkpoint`` dimension (with the optimiser ``step`` along it) is optional everywhere.
+The coordinate ``chain`` holds the chains' ids, by which their random numbers are named. Where the
+samples are tokens, ``sequence`` and ``position`` along them say which.
 """
 
 import json
@@ -16,9 +18,18 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from stagewise.errors import SchemaError
 from stagewise.storage import netcdf
+from stagewise.storage.blocks import check_disjoint_chains, check_same, joined_attrs
 from stagewise.storage.schema import CHECKPOINT, Schema
 
 OK, DIVERGED = 0, 1
+
+#: Coordinates of samples and queries that are tokens.
+TOKENS = {
+    "sequence": (("sample",), "U"),
+    "position": (("sample",), "i"),
+    "query_sequence": (("query",), "U"),
+    "query_position": (("query",), "i"),
+}
 
 _LEAD = f"{CHECKPOINT}?"
 _CHAINS = (_LEAD, "chain")
@@ -39,6 +50,7 @@ TRACE = Schema(
     optional={
         "query_excess_loss": ((*_DRAWS, "query"), "f"),
         "query_loss_ref": ((_LEAD, "query"), "f"),
+        **TOKENS,
     },
     coords={
         "sample": (("sample",), "U"),
@@ -67,6 +79,10 @@ TRACE = Schema(
 )
 
 
+#: What blocks of chains of one run have in common.
+_SHARED = ("draw", "sample", "query", "step", "loss_ref", "query_loss_ref", *TOKENS)
+
+
 def from_arrays(
     *,
     excess_loss: Float[np.ndarray, "*checkpoint chain draw sample"],
@@ -82,6 +98,8 @@ def from_arrays(
     query_loss_ref: Float[np.ndarray, "*checkpoint query"] | None = None,
     query: Sequence[str] | np.ndarray | None = None,
     step: Sequence[int] | np.ndarray | None = None,
+    chain: Sequence[int] | None = None,
+    tokens: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Make a trace from a sampler's arrays.
 
@@ -100,6 +118,8 @@ def from_arrays(
         query_loss_ref: As ``loss_ref``, for the queries.
         query: Permanent ids of the queries.
         step: Optimiser step of each checkpoint, where there is a checkpoint dimension.
+        chain: Ids of the chains; 0, 1, ... by default.
+        tokens: Coordinates of ``TOKENS`` by name, where samples are tokens.
 
     Returns:
         A dataset that satisfies ``TRACE``.
@@ -119,7 +139,8 @@ def from_arrays(
         "status": ((*lead, "chain"), np.asarray(status, np.int8)),
         "diverged_step": ((*lead, "chain"), np.asarray(diverged_step, np.int32)),
     }
-    coords = _coords(np.shape(excess_loss), sample, step)
+    coords = _coords(np.shape(excess_loss), sample, step, chain)
+    coords |= {name: (TOKENS[name][0], array) for name, array in (tokens or {}).items()}
     if query is not None:
         data["query_excess_loss"] = (
             (*draws, "query"),
@@ -139,10 +160,11 @@ def _coords(
     shape: tuple[int, ...],
     sample: Sequence[str] | np.ndarray,
     step: Sequence[int] | np.ndarray | None,
+    chain: Sequence[int] | None,
 ) -> dict[str, Any]:
     *lead, chains, draws, _ = shape
     coords: dict[str, Any] = {
-        "chain": np.arange(chains),
+        "chain": np.arange(chains) if chain is None else np.asarray(chain),
         "draw": np.arange(draws),
         "sample": _ids(sample),
     }
@@ -206,12 +228,25 @@ def query_losses(trace: xr.Dataset) -> Float[np.ndarray, "*checkpoint chain draw
 
 def query_ids(trace: xr.Dataset) -> np.ndarray:
     """Return the ids that belong to ``query_losses``."""
-    return trace["query" if "query_excess_loss" in trace else "sample"].values
+    return trace["query" if "query" in trace.coords else "sample"].values
 
 
 def loss_reference(trace: xr.Dataset) -> Float64[np.ndarray, "*checkpoint sample"]:
     """Return l_i(w*), nats."""
     return trace["loss_ref"].values
+
+
+def token_coords(trace: xr.Dataset) -> dict[str, Any]:
+    """Return the coordinates that say which tokens samples and queries are, in xarray's form.
+
+    Where there are no queries the samples are, and their tokens are the queries'.
+    """
+    known = {name: dims for name, (dims, _) in TOKENS.items() if name in trace.coords}
+    found = {name: (dims, trace[name].values) for name, dims in known.items()}
+    if "query_loss_ref" not in trace:
+        own = [name for name in ("sequence", "position") if name in found]
+        found |= {f"query_{name}": (("query",), found[name][1]) for name in own}
+    return found
 
 
 def require(trace: xr.Dataset, **expected: Any) -> None:
@@ -229,6 +264,34 @@ def require(trace: xr.Dataset, **expected: Any) -> None:
                 f"the trace has {name} {found!r}, expected {wanted!r}: it was sampled from another "
                 f"{name.removesuffix('_hash')}; delete it and sample again"
             )
+
+
+def merge(traces: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Join blocks of chains of one run, sampled as separate jobs, into the trace of all chains.
+
+    A chain's random numbers are a function of its id alone, so the result is what one run of all
+    these chains would have recorded (bit for bit where a loss doesn't depend on what is batched
+    with it). Chains are put in the order of their ids.
+
+    Args:
+        traces: Traces that differ in their chains only.
+
+    Raises:
+        SchemaError: Attributes, ids, references or numbers of draws differ, or chains overlap; the
+            message names the difference.
+    """
+    for index, trace in enumerate(traces):
+        validate(trace, f"trace {index}")
+    check_same(traces, _SHARED, "trace")
+    check_disjoint_chains(traces, "trace")
+    along = [name for name, variable in traces[0].data_vars.items() if "chain" in variable.dims]
+    parts = [trace[along] for trace in traces]
+    whole = xr.concat(parts, "chain", coords="minimal", compat="override", join="exact")
+    rest = traces[0].drop_vars([*along, "chain"])
+    whole = rest.merge(whole, join="exact").sortby("chain")
+    whole.attrs = joined_attrs(traces)
+    validate(whole, "merged trace")
+    return whole
 
 
 def write(trace: xr.Dataset, path: str | os.PathLike[str]) -> None:
