@@ -1,0 +1,115 @@
+"""GPT-NeoX models, trained here or public, and their losses of every token."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from stagewise.models.module import ModuleLoss
+
+
+class NextTokens(nn.Module):
+    """A causal model as a map from token ids (sequence, position) to logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Wrap a Transformers model."""
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, tokens: Int[Tensor, "sequence position"]
+    ) -> Float[Tensor, "sequence position token"]:
+        """Return the logits of the token after each position."""
+        return self.model(input_ids=tokens).logits
+
+
+def build(
+    vocabulary: int,
+    length: int,
+    *,
+    layers: int,
+    width: int,
+    heads: int,
+    expansion: int,
+    rotary: float,
+    parallel_residual: bool,
+    init_scale: float = 0.02,
+    seed: int,
+) -> GPTNeoXForCausalLM:
+    """Return a new model with weights drawn from ``seed``, in eval mode.
+
+    Args:
+        vocabulary: Number of tokens.
+        length: Longest sequence that it reads.
+        layers: Blocks of attention and perceptron.
+        width: Of the residual stream.
+        heads: Of each attention.
+        expansion: Units of a perceptron over the width.
+        rotary: Share of each head's dimensions that is rotated.
+        parallel_residual: Attention and perceptron side by side.
+        init_scale: Standard deviation of the matrices.
+        seed: Of the weights.
+    """
+    config = GPTNeoXConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=expansion * width,
+        max_position_embeddings=length,
+        rotary_pct=rotary,
+        use_parallel_residual=parallel_residual,
+        initializer_range=init_scale,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed % 2**63)
+        model = GPTNeoXForCausalLM(config)
+    return model.float().eval()
+
+
+def token_losses(
+    logits: Float[Tensor, "sequence position token"], targets: Int[Tensor, "sequence position"]
+) -> Float[Tensor, "sequence position"]:
+    """Return -log p of each target, nats."""
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    return losses.view(targets.shape)
+
+
+def language_loss(
+    model: nn.Module,
+    tokens: Int[Tensor, "sequence position"],
+    checkpoints: Sequence[dict[str, Tensor]] | None = None,
+) -> ModuleLoss:
+    """Return the loss of every next token of ``tokens``, about one or many checkpoints."""
+    named = None
+    if checkpoints is not None:
+        named = [{f"model.{name}": one for name, one in state.items()} for state in checkpoints]
+    return ModuleLoss(
+        NextTokens(model),
+        token_losses,
+        tokens[:, :-1],
+        tokens[:, 1:],
+        checkpoints=named,
+        per_token=True,
+    )
+
+
+def flat_weights(model: nn.Module) -> Float[Tensor, " parameter"]:
+    """Return all parameters in the order of ``named_parameters``, each flattened."""
+    return torch.cat([one.detach().flatten() for one in model.parameters()])
+
+
+def set_flat_weights(model: nn.Module, flat: Float[Tensor, " parameter"]) -> None:
+    """Write such a vector into a model."""
+    parts = flat.split([one.numel() for one in model.parameters()])
+    with torch.no_grad():
+        for parameter, part in zip(model.parameters(), parts, strict=True):
+            parameter.copy_(part.view_as(parameter))
