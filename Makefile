@@ -7,6 +7,9 @@ ARGS ?=
 
 PY := .venv/bin/python
 WORKFLOW := $(PY) -m stagewise.cli.workflow
+# Snakemake 9.27 looks again for jobs to start once a second for every job that has ended, up to a
+# third of a core in a run of an hour. So it looks every ten seconds; its own end waits as long.
+LONG := --max-jobs-per-timespan 1000/10s
 
 # What runs is what the lock says, whatever else is installed for this user.
 unexport PYTHONPATH PYTHONHOME
@@ -14,24 +17,36 @@ export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help .venv paper smoke studies figures images archive check expected test lint lock clean
+.PHONY: help .venv paper smoke studies studies-calibration bench figures images archive check expected test lint lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv:
 	@$(PYTHON) .ci/install.py
 
-paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (10 minutes)
-	@$(WORKFLOW) all $(ARGS)
+paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (20 minutes)
+	@$(WORKFLOW) all $(LONG) $(ARGS)
 	@test ! -f paper/generated/numbers.json || $(PY) -m stagewise.cli.check
 
 smoke: .venv ## every rule at tiny size, in results/smoke (3 minutes)
 	@$(WORKFLOW) all --configfile config/smoke.yaml $(ARGS)
 
 studies: .venv ## the long studies (6 hours at most, resumable), recorded in paper/expected
-	@$(WORKFLOW) studies $(ARGS)
+	@$(WORKFLOW) studies $(LONG) $(ARGS)
 	@test ! -f results/studies/numbers.json || $(PY) -m stagewise.cli.expected_studies
+
+studies-calibration: .venv ## the sweeps of the calibration study alone (20 minutes, resumable)
+	@$(WORKFLOW) studies_calibration $(LONG) $(ARGS)
+	@test ! -f results/studies/calibration/numbers.json || $(PY) -m stagewise.cli.expected_studies \
+	  --numbers results/studies/calibration/numbers.json \
+	  --settings-file results/studies/calibration/settings.json
+
+bench: .venv ## speed against other samplers (30 minutes, resumable), recorded in paper/expected
+	@$(WORKFLOW) bench $(ARGS)
+	@test ! -f results/bench/numbers.json || $(PY) -m stagewise.cli.expected_studies \
+	  --numbers results/bench/numbers.json --settings-file results/bench/settings.json \
+	  --out paper/expected/bench.json
 
 figures: .venv ## the figures alone, with whatever they need
 	@$(WORKFLOW) figures $(ARGS)
@@ -49,7 +64,7 @@ check: .venv ## compare the numbers of the last make paper with paper/expected; 
 	@$(PY) -m stagewise.cli.check --strict $(ARGS)
 
 expected: .venv ## run the default experiments and record their numbers in paper/expected
-	@$(WORKFLOW) numbers $(ARGS)
+	@$(WORKFLOW) numbers $(LONG) $(ARGS)
 	@$(PY) -m stagewise.cli.expected
 
 test: .venv ## the whole test suite (15 minutes at most)
@@ -60,7 +75,7 @@ lint: .venv ## style, import contract, sizes, versions
 
 lock: .venv ## resolve pyproject.toml into requirements.lock (ARGS=--upgrade for new versions)
 	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --system-certs \
+	  --extra bench --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --system-certs \
 	  --custom-compile-command "make lock" $(ARGS) pyproject.toml -o requirements.lock
 	@$(PY) -m stagewise.cli.environment
 

@@ -10,9 +10,19 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/toy_jobs.smk"
 include: "workflow/rules/toy.smk"
 include: "workflow/rules/toy_tables.smk"
+include: "workflow/rules/calibration_jobs.smk"
+include: "workflow/rules/calibration.smk"
+include: "workflow/rules/conformance.smk"
+include: "workflow/rules/language_jobs.smk"
+include: "workflow/rules/language.smk"
+include: "workflow/rules/multitask_jobs.smk"
+include: "workflow/rules/multitask.smk"
+include: "workflow/rules/vision_jobs.smk"
+include: "workflow/rules/vision.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/studies.smk"
+include: "workflow/rules/bench.smk"
 
 
 # What a person would ask for. `paper` and `numbers` are rules of their own, in paper.smk.
@@ -41,11 +51,31 @@ rule toy:
     input:
         rules.tables.input,
         rules.figures.input,
-        NUMBERS,
+        TOY_NUMBERS,
 
 
 rule studies:
     input:
         rules.toy_sweep_study.output,
+        rules.problem_grid_study.output,
         rules.study_numbers.output,
-        expand("<results>/studies/figures/toy_sweep.{format}", format=["pdf", "png"]),
+        expand(
+            "<results>/studies/figures/{figure}.{format}",
+            figure=STUDY_FIGURES,
+            format=["pdf", "png"],
+        ),
+
+
+rule studies_calibration:
+    input:
+        rules.problem_grid_study.output,
+        rules.calibration_study_numbers.output,
+        expand(
+            "<results>/studies/figures/calibration_grid.{format}",
+            format=["pdf", "png"],
+        ),
+
+
+rule bench:
+    input:
+        rules.bench_numbers.output,

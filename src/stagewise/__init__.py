@@ -11,6 +11,10 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "sample_losses": "stagewise.api",
+    "merge": "stagewise.api",
+    "calibrate": "stagewise.calibration.model",
+    "until_standard_error": "stagewise.calibration.stopping",
+    "until_rank_stability": "stagewise.calibration.stopping",
     "bif": "stagewise.estimators.influence",
     "posterior_correlation": "stagewise.estimators.influence",
     "loss_kernel": "stagewise.estimators.kernels",

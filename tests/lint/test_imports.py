@@ -38,7 +38,8 @@ def test_our_own_modules_are_never_imported_by_string() -> None:
     found = {
         path.relative_to(ROOT).as_posix() for path in python_files("src") if imports_by_string(path)
     }
-    assert found == {"src/stagewise/__init__.py"}
+    # Neither is run by a rule: the names people import, and the commands people type.
+    assert found == {"src/stagewise/__init__.py", "src/stagewise/cli/main.py"}
 
 
 @pytest.mark.parametrize("heavy", HEAVY)

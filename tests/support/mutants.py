@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stagewise.models.linear_net import QuadraticLinearNetLoss
 from stagewise.sampling import observables
-from stagewise.sampling.kernels import mala, rmsprop_sgld, sgld, underdamped
+from stagewise.sampling.kernels import baoab, mala, rmsprop_sgld, sgld, underdamped
 from stagewise.sampling.potential import Potential
 from stagewise.sampling.streams import NoiseStreams
 
@@ -72,6 +72,13 @@ replaced(
     lambda step_size, friction: math.sqrt(friction * step_size / 2),
 )
 replaced(
+    "baoab_noise_too_small",
+    "BAOAB adds 0.7 of its noise",
+    baoab,
+    "noise_scale",
+    lambda friction: 0.7 * math.sqrt(friction * (2 - friction)),
+)
+replaced(
     "mala_accepts_always",
     "MALA accepts every proposal",
     mala,
@@ -121,6 +128,18 @@ for _variant, _bug in {
     "moment_of_potential": "V is of a gradient that includes the localization",
 }.items():
     replaced(f"rmsprop_{_variant}", _bug, rmsprop_sgld.Kernel, "step", _rmsprop_step(_variant))
+
+
+@planted("BAOAB leaves out the kick after the last drift")
+def baoab_kicks_once(patch: pytest.MonkeyPatch) -> None:
+    original = baoab.Kernel.step
+
+    def step(self: Any, potential: Any, state: Any, batch: Any, noise: Any) -> Any:
+        new, info = original(self, potential, state, batch, noise)
+        kick = baoab.drift_scale(self.step_size) * new.gradient
+        return new._replace(velocity=new.velocity + kick), info
+
+    patch.setattr(baoab.Kernel, "step", step)
 
 
 @planted("momentum keeps f of the velocity, not 1 - f")
@@ -178,6 +197,19 @@ def recentring_on_other_batch(patch: pytest.MonkeyPatch) -> None:
         assert batch is not None
         other = batch.roll(1, dims=0)
         return g + _slope_at_centre(u, w, batch) - _slope_at_centre(u, w, other)
+
+    _with_gradient(patch, change)
+
+
+@planted("the control variate's own mean is not given back")
+def control_variate_forgets_mean(patch: pytest.MonkeyPatch) -> None:
+    _with_gradient(patch, lambda u, g, w, _: g - u.n_beta * u.centre_gradient()[:, None])
+
+
+@planted("the control variate is not applied")
+def control_variate_dropped(patch: pytest.MonkeyPatch) -> None:
+    def change(u: Potential, g: Tensor, w: Tensor, batch: Tensor | None) -> Tensor:
+        return g + _slope_at_centre(u, w, batch) - u.n_beta * u.centre_gradient()[:, None]
 
     _with_gradient(patch, change)
 

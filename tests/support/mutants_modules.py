@@ -26,9 +26,9 @@ def module_in_train_mode(patch: pytest.MonkeyPatch) -> None:
 
 @planted("ids are written in another order than the losses")
 def ids_reversed(patch: pytest.MonkeyPatch) -> None:
-    original = api._trace
+    original = api._dataset
 
-    def trace(result: Any, names: Any, attrs: Any) -> Any:
-        return original(result, names._replace(samples=names.samples[::-1]), attrs)
+    def dataset(result: Any, labels: Any, *rest: Any) -> Any:
+        return original(result, labels._replace(samples=labels.samples[::-1]), *rest)
 
-    patch.setattr(api, "_trace", trace)
+    patch.setattr(api, "_dataset", dataset)

@@ -169,10 +169,14 @@ class RegressionLoss(PerSampleLoss):
 
 
 def regression_potential(
-    problem: Regression, settings: Settings = REGRESSION, kind: Kind = "plain"
+    problem: Regression,
+    settings: Settings = REGRESSION,
+    kind: Kind = "plain",
+    control_variate: bool = False,
 ) -> Potential:
     """The potential of a regression about its own centre."""
-    return potential_of(RegressionLoss(problem), problem.centre, settings, kind)
+    loss, centre = RegressionLoss(problem), torch.as_tensor(problem.centre)[None]
+    return Potential(loss, centre, *settings[:2], kind, control_variate)
 
 
 class Coordinates(PerSampleLoss):

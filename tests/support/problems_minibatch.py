@@ -31,9 +31,17 @@ class Moments(NamedTuple):
 
 
 def minibatch_moments(
-    problem: Regression, settings: Settings, batch_size: int, steps: int, recentred: bool = False
+    problem: Regression,
+    settings: Settings,
+    batch_size: int,
+    steps: int,
+    slopes: np.ndarray | None = None,
 ) -> Moments:
-    """Moments after so many steps from w*, batches drawn with replacement."""
+    """Moments after so many steps from w*, batches drawn with replacement.
+
+    ``slopes`` are the samples' gradients at w* as the chain sees them, by default their own.
+    """
+    slopes = problem.gradients if slopes is None else slopes
     size, samples = problem.centre.size, len(problem.targets)
     batches = list(combinations_with_replacement(range(samples), batch_size))
     weight = np.array([_chance(batch, samples) for batch in batches])
@@ -42,9 +50,7 @@ def minibatch_moments(
     maps = np.zeros((len(batches), size + 1, size + 1))
     curvature = settings.n_beta * problem.hessians[members].mean(axis=1)
     maps[:, :size, :size] = np.eye(size) * (1 - half * settings.localization) - half * curvature
-    if not recentred:
-        slopes = problem.gradients[members].mean(axis=1)
-        maps[:, :size, size] = -half * settings.n_beta * slopes
+    maps[:, :size, size] = -half * settings.n_beta * slopes[members].mean(axis=1)
     maps[:, size, size] = 1
     noise = np.diag([settings.step_size] * size + [0.0])
     last = np.zeros(size + 1)

@@ -14,16 +14,23 @@ from support.workflow import SMOKE, Copy
 TARGETS = ("all", "tables", "figures")
 #: What follows from new tables whatever changed them.
 PAPER = {"toy_timing", "run_timing", "numbers", "paper", "all"}
-DRAWN = {"toy_figure", "figures", "run_timing", "numbers", "paper", "all"}
+DRAWN = {"figure", "figures", "run_timing", "numbers", "paper", "all"}
 COMPARED = {"toy_tables", "toy_agreement", "toy_diagnostics", "tables"}
 ESTIMATED = COMPARED | {"toy_estimate", "toy_sweep_table"} | DRAWN | PAPER
-SAMPLED = {"toy_sample", "toy_mixture", "toy_throughput"} | ESTIMATED
+CONFORMANCE = {"conformance", "conformance_table", "tables"} | DRAWN | PAPER
+#: What rests on the statistics of traces, and what draws the traces too.
+PROBLEMS = {"problem_calibrate", "problem_sample", "problem_table", "tables"}
+LANGUAGE = {"language_influence", "language_tables", "language_timing"}
+MULTITASK = {"multitask_kernel", "multitask_tables", "multitask_timing"}
+ESTIMATOR = ESTIMATED | PROBLEMS | LANGUAGE | {"toy_streams"}
+DRAWS = {"toy_sample", "toy_mixture", "toy_throughput", "language_sample", "multitask_sample"}
+SAMPLED = DRAWS | ESTIMATOR | MULTITASK | CONFORMANCE
 
 EDITS = {
     "plotting/toy_sweep.py": DRAWN,
     "plotting/stagewise.mplstyle": DRAWN,
-    "theory/mixture.py": {"toy_mixture", "tables"} | DRAWN | PAPER,
-    "estimators/local_learning.py": ESTIMATED,
+    "theory/mixture.py": {"toy_mixture"} | CONFORMANCE,
+    "estimators/local_learning.py": ESTIMATOR,
     "sampling/runner.py": SAMPLED,
     "evaluation/toy_sweep.py": {"toy_sweep_table", "tables"} | DRAWN | PAPER,
     "cli/paper.py": {"paper", "all"},
@@ -86,7 +93,7 @@ def test_an_edit_is_noticed_without_a_newer_time_stamp(smoke: Copy, name: str) -
 
 
 def test_an_edited_figure_caption_reruns_nothing(smoke: Copy) -> None:
-    with edited(smoke.folder / "workflow/report/toy_figure.rst", "\nedited\n"):
+    with edited(smoke.folder / "workflow/report/figure.rst", "\nedited\n"):
         assert planned(smoke) == Counter()
 
 
@@ -140,7 +147,7 @@ def test_figures_are_drawn_from_an_archive_without_anything_upstream(smoke: Copy
         copy(source, clean.folder / name)
     shutil.copytree(smoke.folder / "results/smoke/tables", clean.folder / "archive")
     jobs = clean.planned("figures", "--config", "tables=archive/")
-    assert set(jobs) == {"toy_figure", "figures"}
+    assert set(jobs) == {"figure", "figures"}
     drawn = [f"paper/figures/toy_modes.{suffix}" for suffix in ("pdf", "png")]
     clean.run(clean.wrapped(*drawn, "--config", "tables=archive/"))
     for name in drawn:

@@ -16,6 +16,8 @@ from support.workflow import copy_repository
 
 FILES = (ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk")))
 BLOCK = re.compile(r"^(?:use )?rule (?P<name>\w+)[^\n]*:\n(?P<body>(?:(?: {4}[^\n]*)?\n)+)", re.M)
+#: Parameters that are a flag and its values, or nothing.
+FLAGS = {"calibration", "search"}
 FORBIDDEN = ("run", "script", "notebook", "wrapper", "checkpoint", "scattergather")
 
 
@@ -41,6 +43,8 @@ def stages_named(body: str, pattern: str) -> set[str]:
 
 def test_they_are_found() -> None:
     assert {"all", "toy", "figures", "tables", "studies", "paper", "numbers"} <= set(RULES)
+    jobs = ("train", "exact", "calibrate", "sample", "table", "grid_study")
+    assert {f"problem_{job}" for job in jobs} <= set(RULES)
     assert len(CALLING) > 15
 
 
@@ -69,8 +73,8 @@ def test_every_calling_rule_has_threads_resources_and_both_streams_in_its_log(na
     body = CALLING[name]
     for directive in ("threads", "resources", "conda"):
         assert f"    {directive}:" in body, directive
-    assert re.search(r"mem_mb=\d+", body)
-    assert re.search(r"runtime=\d+", body)
+    assert re.search(r"mem_mb=(\d+|[a-z]\w*),", body)
+    assert re.search(r"runtime=(\d+|[a-z]\w*),", body)
     command = "".join(
         ast.literal_eval(part) for part in re.findall(r'^        (".*")$', shell(body), re.M)
     )
@@ -94,11 +98,23 @@ def test_no_rule_does_what_cannot_be_pasted_or_tracked() -> None:
 
 
 def test_settings_reach_a_job_as_one_parameter() -> None:
-    """Snakemake compares a job's parameters as a set of values: two of them could swap."""
+    """Snakemake compares a job's parameters as a set of values: two of them could swap.
+
+    Flags that not every job of a rule has are parameters that begin with their own name.
+    """
     for name, body in WORKING.items():
         parameters = re.search(r"    params:\n((?:        [^\n]*\n)+)", body)
         names = re.findall(r"^        (\w+)=", parameters[1], re.M) if parameters else []
-        assert set(names) <= {"settings", "code", "scratch", "folder", "name", "source"}, name
+        assert set(names) - FLAGS <= {
+            "settings",
+            "code",
+            "scratch",
+            "folder",
+            "name",
+            "source",
+        }, name
+        for flag in FLAGS & set(names):
+            assert name not in CALLING or f'["--{flag}", ' in body, (name, flag)
 
 
 def test_wildcards_are_constrained() -> None:
@@ -114,13 +130,15 @@ def test_wildcards_are_constrained() -> None:
 
 def test_every_figure_names_the_tables_that_it_draws() -> None:
     text = (ROOT / "workflow" / "rules" / "figures.smk").read_text(encoding="utf-8")
-    literal = re.search(r"^FIGURES = (\{.*?^\})", text, flags=re.MULTILINE | re.DOTALL)
-    assert literal is not None
-    named = ast.literal_eval(literal[1])
+    literals = re.findall(
+        r"^(?:STUDY_|RECORD_|BRANCH_|JUDGED_)?FIGURES = (\{.*?^\})", text, flags=re.MULTILINE | re.DOTALL
+    )
+    assert len(literals) == 5
+    named = {key: one for literal in literals for key, one in ast.literal_eval(literal).items()}
     assert {name: set(tables) for name, tables in named.items()} == {
         name: set(entry.tables) for name, entry in FIGURES.items()
     }
-    captions = (ROOT / "workflow" / "report" / "toy_figure.rst").read_text(encoding="utf-8")
+    captions = (ROOT / "workflow" / "report" / "figure.rst").read_text(encoding="utf-8")
     assert set(re.findall(r'^  "(\w+)": "', captions, flags=re.MULTILINE)) == set(named)
 
 

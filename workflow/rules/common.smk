@@ -42,6 +42,12 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+# What the numbers of the paper are merged from, and the benchmark files of the default run: each
+# act adds its own.
+NUMBERS = []
+BENCHMARKS = []
+
+
 def settings(**parts):
     """The settings of a job as one JSON text: equal settings give equal texts.
 

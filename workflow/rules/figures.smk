@@ -15,31 +15,93 @@ FIGURES = {
     "toy_sweep": ["toy_sweep"],
     "toy_mixture": ["toy_mixture"],
     "toy_diagnostics": ["toy_diagnostics"],
+    "calibration": ["calibration_search", "calibration_rows"],
+    "conformance": ["conformance"],
+    "language_scores": ["language_scores", "language_claims"],
+    "language_influence": ["language_curves", "language_claims"],
+    "language_heat": ["language_heat"],
+    "language_text": ["language_text"],
+    "language_llc": ["language_llc", "language_claims"],
+    "language_cancel": ["language_cancel"],
+    "multitask_kernel": ["multitask_kernel", "multitask_map"],
+    "multitask_separation": ["multitask_separation", "multitask_coupling"],
+    "vision_sheet": ["vision_images"],
+    "vision_map": ["vision_images", "vision_map"],
+    "vision_neighbours": ["vision_images", "vision_neighbours"],
+    "vision_alignment": ["vision_relations", "vision_depths", "vision_draws"],
+    "vision_clusters": ["vision_alignment", "vision_depths"],
+    "vision_matrix": ["vision_matrix"],
+    "vision_early": ["vision_images", "vision_map", "vision_early"],
+}
+
+# Figures of the intervention, where the config has one.
+BRANCH_FIGURES = {
+    "language_intervention": ["language_branches"],
+}
+if INTERVENTION is not None:
+    FIGURES |= BRANCH_FIGURES
+
+# Figures of flipped labels, where a run has them.
+JUDGED_FIGURES = {
+    "vision_influence": ["vision_influence"],
+    "vision_detectors": ["vision_detectors"],
+}
+if image_runs_with("vision_detectors"):
+    FIGURES |= JUDGED_FIGURES
+
+# Figures of `make studies` only.
+STUDY_FIGURES = {
+    "toy_sweep": ["toy_sweep"],
+    "calibration_grid": ["calibration_grid"],
+}
+if INTERVENTION is not None:
+    STUDY_FIGURES |= BRANCH_FIGURES
+
+# Figures of the committed record of `make bench`, drawn where there is one.
+RECORD_FIGURES = {
+    "bench_costs": ["bench_costs"],
+}
+BENCH_RECORD = [
+    os.path.relpath(path)
+    for path in Path(workflow.basedir, "paper", "expected").glob("bench.json")
+]
+if BENCH_RECORD:
+    FIGURES |= RECORD_FIGURES
+
+# Headings of the report, by the first word of a figure's name.
+CATEGORIES = {
+    "toy": "Toy experiment",
+    "calibration": "The sampler",
+    "conformance": "The sampler",
+    "bench": "The sampler",
+    "language": "Language models",
+    "multitask": "Loss kernel",
+    "vision": "Loss kernel",
 }
 
 TABLES = sorted({table for tables in FIGURES.values() for table in tables})
 
 
 wildcard_constraints:
-    figure="|".join(FIGURES),
+    figure="|".join({**FIGURES, **STUDY_FIGURES, **RECORD_FIGURES}),
 
 
-rule toy_figure:
+rule figure:
     input:
         tables=lambda w: expand("<tables>/{table}.csv", table=FIGURES[w.figure]),
-        code=code("stagewise.cli.toy_figure"),
+        code=code("stagewise.cli.figure"),
     output:
         pdf="<paper>/figures/{figure}.pdf",
         png=report(
             "<paper>/figures/{figure}.png",
-            caption="../report/toy_figure.rst",
-            category="Toy experiment",
+            caption="../report/figure.rst",
+            category=lambda w: CATEGORIES[w.figure.partition("_")[0]],
             labels={"figure": "{figure}"},
         ),
     log:
-        "<logs>/toy_figure/{figure}.log",
+        "<logs>/figure/{figure}.log",
     benchmark:
-        "<benchmarks>/toy_figure/{figure}.tsv"
+        "<benchmarks>/figure/{figure}.tsv"
     conda:
         "../envs/stagewise.yaml"
     threads: 1
@@ -47,8 +109,8 @@ rule toy_figure:
         mem_mb=1000,
         runtime=10,
     params:
-        code=digest("stagewise.cli.toy_figure"),
+        code=digest("stagewise.cli.figure"),
     shell:
-        "python -m stagewise.cli.toy_figure --name {wildcards.figure}"
+        "python -m stagewise.cli.figure --name {wildcards.figure}"
         " --tables {input.tables:q} --pdf {output.pdf:q} --png {output.png:q}"
         " > {log:q} 2>&1"

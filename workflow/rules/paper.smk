@@ -6,10 +6,11 @@ SOURCES = [
     for pattern in ("*.typ", "*.bib", "sections/*.typ")
     for path in sorted(Path(workflow.basedir, "paper").glob(pattern))
 ]
-# The committed record of the long studies, where there is one: the paper finds it beside its source.
-STUDIES = [
+# Committed records of long runs, where there are any: the paper finds them beside its source.
+RECORDS = [
     os.path.relpath(path)
-    for path in Path(workflow.basedir, "paper", "expected").glob("studies.json")
+    for name in ("studies", "bench")
+    for path in Path(workflow.basedir, "paper", "expected").glob(f"{name}.json")
 ]
 
 
@@ -72,7 +73,7 @@ rule numbers:
 rule paper:
     input:
         sources=SOURCES,
-        studies=STUDIES,
+        records=RECORDS,
         numbers=rules.numbers.output.numbers,
         settings=rules.numbers.output.settings,
         figures=expand("<paper>/figures/{figure}.pdf", figure=FIGURES),

@@ -13,8 +13,8 @@ LAW = f"{TREE}/law/{{row}}.nc"
 TRACE = f"{TREE}/traces/{{row}}/seed{{seed}}.nc"
 BIF = f"{TREE}/bif/{{row}}/seed{{seed}}.nc"
 
-# What the numbers of the paper are merged from.
-NUMBERS = expand(
+# The toy's share of the numbers of the paper.
+TOY_NUMBERS = expand(
     "<results>/toy/numbers_{part}.json",
     part=[
         "runs",
@@ -25,11 +25,17 @@ NUMBERS = expand(
         "diagnostics",
         "throughput",
         "timing",
+        "streams",
     ],
 )
 
+NUMBERS += TOY_NUMBERS
+
 # Row of the sampling table that every headline number uses.
 MAIN = "main"
+# A row that repeats another with other random numbers, and the rows that laws are compared with.
+STREAMS = "streams"
+COMPARED = [row for row in TOY.sampling if row != STREAMS]
 
 
 def of_tree(tree):
@@ -104,7 +110,7 @@ def toy_benchmarks():
     """Benchmark files of the toy jobs in the default run."""
     rows = [*TOY.sampling, *sweep_rows("corner")]
     per_tree = "train modes trajectory retrain windows representations".split()
-    once = "mixture tables diagnostics agreement sweep_table run_tables".split()
+    once = "mixture tables diagnostics agreement sweep_table run_tables streams".split()
     jobs = [f"{name}/{tree}" for name in per_tree for tree in TOY.trees]
     jobs += [f"law/{tree}_{row}" for row in rows for tree in ROWS[row].trees]
     for name in ("sample", "estimate"):
@@ -113,6 +119,11 @@ def toy_benchmarks():
 
 
 def run_benchmarks():
-    """Benchmark files of the whole default run: the toy's, its timing and the figures."""
-    figures = [f"<benchmarks>/toy_figure/{figure}.tsv" for figure in FIGURES]
-    return [*toy_benchmarks(), "<benchmarks>/toy_throughput.tsv", *figures]
+    """Benchmark files of the whole default run: all acts, the toy's timing and the figures."""
+    figures = [f"<benchmarks>/figure/{figure}.tsv" for figure in FIGURES]
+    return [
+        *toy_benchmarks(),
+        "<benchmarks>/toy_throughput.tsv",
+        *BENCHMARKS,
+        *figures,
+    ]

@@ -69,8 +69,8 @@ rule toy_diagnostics:
 # Every sampling row against its own law: what remains is noise, or is explained.
 rule toy_agreement:
     input:
-        law=laws(TOY.sampling),
-        bif=sampled(BIF, TOY.sampling),
+        law=laws(COMPARED),
+        bif=sampled(BIF, COMPARED),
         code=code("stagewise.cli.toy_agreement"),
     output:
         tables=table_files("agreement", "z"),
@@ -86,13 +86,42 @@ rule toy_agreement:
         mem_mb=4000,
         runtime=20,
     params:
-        settings=lambda w: settings(**of_rows(TOY.sampling)),
+        settings=lambda w: settings(**of_rows(COMPARED)),
         folder=lambda w, output: os.path.dirname(output.tables[0]),
         code=digest("stagewise.cli.toy_agreement"),
     shell:
         "python -m stagewise.cli.toy_agreement --settings {params.settings:q}"
         " --law {input.law:q} --bif {input.bif:q}"
         " --tables {params.folder:q} --numbers {output.numbers:q}"
+        " > {log:q} 2>&1"
+
+
+# Two runs on the second-order model that differ by their random numbers alone.
+rule toy_streams:
+    input:
+        law=LAW.format(tree="balanced", row="quadratic"),
+        bif=[
+            BIF.format(tree="balanced", row=row, seed=TOY.sampling[row].seeds[0])
+            for row in ("quadratic", STREAMS)
+        ],
+        code=code("stagewise.cli.toy_streams"),
+    output:
+        numbers="<results>/toy/numbers_streams.json",
+    log:
+        "<logs>/toy_streams.log",
+    benchmark:
+        "<benchmarks>/toy_streams.tsv"
+    conda:
+        "../envs/stagewise.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=digest("stagewise.cli.toy_streams"),
+    shell:
+        "python -m stagewise.cli.toy_streams --law {input.law:q} --bif {input.bif:q}"
+        " --numbers {output.numbers:q}"
         " > {log:q} 2>&1"
 
 

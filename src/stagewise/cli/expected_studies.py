@@ -1,4 +1,4 @@
-"""Record the numbers of the long studies in paper/expected."""
+"""Record the numbers of the long studies, or of the bench, in paper/expected."""
 
 import subprocess
 import sys
@@ -17,14 +17,14 @@ def expected_studies(
     default: Path = Path("config/default.yaml"),
     out: Path = Path("paper/expected/studies.json"),
 ) -> None:
-    """Copies the numbers of the studies into the record that the paper prints.
+    """Copies the numbers of the studies (or the bench) into the record that the paper prints.
 
     With them go the commit of the working folder and the day. Refused if the studies' settings are
     not those of ``--default``. A record that holds these very numbers stays as it is, so that it
     keeps the commit and the day on which they were found: delete it to date them anew.
     """
     found = read_numbers(numbers)
-    refuse_other_settings(settings_file, default, "make studies")
+    refuse_other_settings(settings_file, default, f"make {out.stem}")
     if out.is_file() and studies.read(out).numbers == found:
         print(f"expected_studies: {out} holds these {len(found)} numbers already")
         return

@@ -5,6 +5,7 @@ say which files it runs. Here, too, a sub-command is imported only when it is ca
 """
 
 import ast
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,70 +55,5 @@ def load(name: str) -> Main:
     Args:
         name: A key of `commands`.
     """
-    return _load_toy(name) if name.startswith("toy_") else _load_general(name)
-
-
-def _load_general(name: str) -> Main:
-    match name:
-        case "check":
-            from stagewise.cli.check import main
-        case "environment":
-            from stagewise.cli.environment import main
-        case "expected":
-            from stagewise.cli.expected import main
-        case "expected_studies":
-            from stagewise.cli.expected_studies import main
-        case "numbers":
-            from stagewise.cli.numbers import main
-        case "paper":
-            from stagewise.cli.paper import main
-        case "schema":
-            from stagewise.cli.schema import main
-        case "timing":
-            from stagewise.cli.timing import main
-        case "workflow":
-            from stagewise.cli.workflow import main
-        case _:
-            raise LookupError(name)
-    return main
-
-
-def _load_toy(name: str) -> Main:
-    match name:
-        case "toy_agreement":
-            from stagewise.cli.toy_agreement import main
-        case "toy_diagnostics":
-            from stagewise.cli.toy_diagnostics import main
-        case "toy_estimate":
-            from stagewise.cli.toy_estimate import main
-        case "toy_figure":
-            from stagewise.cli.toy_figure import main
-        case "toy_law":
-            from stagewise.cli.toy_law import main
-        case "toy_mixture":
-            from stagewise.cli.toy_mixture import main
-        case "toy_modes":
-            from stagewise.cli.toy_modes import main
-        case "toy_representations":
-            from stagewise.cli.toy_representations import main
-        case "toy_retrain":
-            from stagewise.cli.toy_retrain import main
-        case "toy_run_tables":
-            from stagewise.cli.toy_run_tables import main
-        case "toy_sample":
-            from stagewise.cli.toy_sample import main
-        case "toy_sweep_table":
-            from stagewise.cli.toy_sweep_table import main
-        case "toy_tables":
-            from stagewise.cli.toy_tables import main
-        case "toy_throughput":
-            from stagewise.cli.toy_throughput import main
-        case "toy_train":
-            from stagewise.cli.toy_train import main
-        case "toy_trajectory":
-            from stagewise.cli.toy_trajectory import main
-        case "toy_windows":
-            from stagewise.cli.toy_windows import main
-        case _:
-            raise LookupError(name)
-    return main
+    # By name, so that a new stage needs no entry here; no rule runs this module.
+    return importlib.import_module(f"stagewise.cli.{name}").main

@@ -19,8 +19,8 @@ from stagewise.storage.metrics import read_numbers
 SOURCES = ("*.typ", "*.bib", "sections/*.typ")
 #: The label under which the paper notes every key that it reads.
 _KEY_LABEL = "<number-key>"
-#: The committed record of the long studies, beside the main file; the paper does without it.
-_STUDIES = "expected/studies.json"
+#: Committed records of long runs, beside the main file; the paper does without them.
+_RECORDS = ("studies", "bench")
 
 
 def paper(source: Path, numbers: Path, settings_file: Path, figures: list[Path], out: Path) -> None:
@@ -29,7 +29,7 @@ def paper(source: Path, numbers: Path, settings_file: Path, figures: list[Path],
     The sources, generated files and figures are laid out in a scratch folder of their own, so that
     they can come from anywhere. Equal inputs give equal bytes: no dates, no fonts of the system.
     A number that the paper needs and ``--numbers`` lacks is refused with its key. The long studies
-    are printed from ``expected/studies.json`` beside ``--source``, if it is there.
+    and the bench are printed from ``expected/*.json`` beside ``--source``, if they are there.
     """
     found = read_numbers(numbers)
     if missing := missing_keys(source, found, settings_file):
@@ -87,9 +87,10 @@ def _laid_out(
                 _copy(path, root / path.relative_to(source.parent))
         write_json(root / "generated/numbers.json", dict(numbers))
         _copy(settings_file, root / "generated/settings.json")
-        record = source.parent / _STUDIES
-        content = studies.read(record)._asdict() if record.is_file() else {}
-        write_json(root / "generated/studies.json", content)
+        for name in _RECORDS:
+            record = source.parent / f"expected/{name}.json"
+            content = studies.read(record)._asdict() if record.is_file() else {}
+            write_json(root / f"generated/{name}.json", content)
         for path in figures:
             for file in sorted(path.glob("*.pdf")) if path.is_dir() else [path]:
                 _copy(file, root / "figures" / file.name)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from stagewise.cli.gating import thresholds
 from stagewise.cli.stage import stage
-from stagewise.config.toy import DiagnosticsSettings, Thresholds
 from stagewise.config.toy_stages import DiagnosticsStage
 from stagewise.errors import DivergenceError
-from stagewise.estimators.gates import Threshold, familywise_z, gate, worst
+from stagewise.estimators.gates import gate, worst
 from stagewise.evaluation.curves import Summary, correlation, summarize
 from stagewise.evaluation.records import as_numbers, exact
 from stagewise.evaluation.toy_files import by_row, scores_by_row
@@ -29,6 +29,7 @@ _QUANTITIES = (
     "null_max_abs_z",
     "drift_max_z",
 )
+_COUNTS = ("null_entries", "drift_entries")
 
 
 def toy_diagnostics(
@@ -37,11 +38,12 @@ def toy_diagnostics(
     """Judges every trace of the main row by the thresholds of the config; a failure ends here."""
     scores, laws = scores_by_row(bif), by_row(law)
     traces = [(key, seed, data) for key, seeds in scores.items() for seed, data in seeds.items()]
-    thresholds = _thresholds(settings.diagnostics, traces)
+    counts = {name: sum(int(data[name]) for *_, data in traces) for name in _COUNTS}
+    limits = thresholds(settings.diagnostics, **counts)
     failures, rows, warned = [], [], 0
     for (tree, row), seed, data in traces:
         rows.extend(_rows(tree, seed, data, laws[tree, row].sel(seed=seed)))
-        findings = gate({name: data[name].values for name in _QUANTITIES}, thresholds)
+        findings = gate({name: data[name].values for name in _QUANTITIES}, limits)
         warned += worst(findings) == "warn"
         for name, finding in findings.items():
             if finding.verdict != "pass":
@@ -54,32 +56,8 @@ def toy_diagnostics(
         raise DivergenceError("the sampler's gates failed:\n" + "\n".join(failures))
     summaries = _summaries(traces, laws, warned)
     for name in ("null_max_abs_z", "drift_max_z"):
-        summaries[f"diagnostics.{name}.bound"] = exact(thresholds[name].warn)
+        summaries[f"diagnostics.{name}.bound"] = exact(limits[name].warn)
     write_numbers(as_numbers(summaries, "toy", "toy_diagnostics"), numbers)
-
-
-def _thresholds(settings: DiagnosticsSettings, traces: list[Judged]) -> dict[str, Threshold]:
-    """Thresholds of the maxima over everything that is judged together (Bonferroni)."""
-    null = sum(int(data["null_entries"]) for *_, data in traces)
-    drift = sum(int(data["drift_entries"]) for *_, data in traces)
-    rate = settings.false_alarm
-    return {
-        "rhat_loss_max": Threshold(*_pair(settings.rhat), "lengthen burn_in or raise spacing"),
-        "rhat_product_max": Threshold(*_pair(settings.rhat), "lengthen burn_in or raise spacing"),
-        "ess_product_min": Threshold(*_pair(settings.ess), "run more chains or draws"),
-        "null_max_abs_z": Threshold(
-            familywise_z(null, rate.warn), familywise_z(null, rate.fail), "check the noise streams"
-        ),
-        "drift_max_z": Threshold(
-            familywise_z(drift, rate.warn, 1),
-            familywise_z(drift, rate.fail, 1),
-            "lengthen burn_in or raise localization",
-        ),
-    }
-
-
-def _pair(limits: Thresholds) -> tuple[float, float]:
-    return limits.warn, limits.fail
 
 
 def _rows(tree: str, seed: int, data: xr.Dataset, law: xr.Dataset) -> Iterator[dict[str, object]]:

@@ -1,7 +1,6 @@
 """Stage: Langevin chains at every checkpoint of one training run, recorded as a loss trace."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from stagewise.models.per_sample import PerSampleLoss
 from stagewise.provenance import loaded_code, versions
 from stagewise.sampling.kernels.by_name import Kernel, make
 from stagewise.sampling.potential import Potential
+from stagewise.sampling.progress import bar
 from stagewise.sampling.records import RunResult, Schedule, trace_bytes
 from stagewise.sampling.runner import run
 from stagewise.sampling.streams import NoiseStreams
@@ -53,7 +53,12 @@ def toy_sample(settings: SampleStage, training: Path, scratch: Path, out: Path) 
     }
     with scratch_folder(scratch, identity) as folder:
         result = run(
-            make_kernel(row), potential, streams, schedule, scratch=folder, progress=report()
+            make_kernel(row),
+            potential,
+            streams,
+            schedule,
+            scratch=folder,
+            progress=bar("toy_sample"),
         )
         trace_file.write(_trace(settings, chosen, result, sha256_file(training)), out)
 
@@ -75,20 +80,6 @@ def make_kernel(row: SamplingSettings) -> Kernel:
         friction=row.friction if row.kernel == "underdamped" else None,
         adapt_steps=row.burn_in if row.kernel == "rmsprop_sgld" else None,
     )
-
-
-def report(lines: int = 10) -> Callable[[int, int], None]:
-    """A progress callback that prints about ``lines`` plain lines, for a log."""
-    shown = -1
-
-    def progress(done: int, total: int) -> None:
-        nonlocal shown
-        tenth = lines * done // total
-        if tenth > shown:
-            shown = tenth
-            print(f"step {done} of {total}", flush=True)
-
-    return progress
 
 
 def _announce(chosen: xr.Dataset, row: SamplingSettings) -> None:

@@ -6,7 +6,13 @@ from typing import Any
 from pydantic import Field
 
 from stagewise.config.base import Name, Strict, parse
+from stagewise.config.bench import BenchSettings
+from stagewise.config.calibration import CalibrationSettings
+from stagewise.config.conformance import ConformanceSettings
+from stagewise.config.language import LanguageSettings
+from stagewise.config.multitask import MultitaskSettings
 from stagewise.config.toy import ToySettings
+from stagewise.config.vision import VisionSettings
 
 
 class Root(Strict):
@@ -23,6 +29,12 @@ class Root(Strict):
     #: Folder where the paper is built; null means ``paper``.
     paper: str | None = None
     toy: ToySettings
+    conformance: ConformanceSettings
+    calibration: CalibrationSettings
+    language: LanguageSettings
+    multitask: MultitaskSettings
+    vision: VisionSettings
+    bench: BenchSettings
 
 
 def load(mapping: Mapping[str, Any]) -> Root:

@@ -8,6 +8,18 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from stagewise.plotting.bench import draw_bench_costs
+from stagewise.plotting.calibration import draw_calibration, draw_calibration_grid
+from stagewise.plotting.conformance import draw_conformance
+from stagewise.plotting.language_influence import (
+    draw_language_cancel,
+    draw_language_heat,
+    draw_language_influence,
+)
+from stagewise.plotting.language_intervention import draw_language_intervention
+from stagewise.plotting.language_scores import draw_language_llc, draw_language_scores
+from stagewise.plotting.language_text import draw_language_text
+from stagewise.plotting.multitask import draw_multitask_kernel, draw_multitask_separation
 from stagewise.plotting.toy_agreement import draw_toy_agreement
 from stagewise.plotting.toy_diagnostics import draw_toy_diagnostics
 from stagewise.plotting.toy_influence import draw_toy_influence, draw_toy_law, draw_toy_timing
@@ -17,6 +29,18 @@ from stagewise.plotting.toy_modes import draw_toy_modes
 from stagewise.plotting.toy_pairs import draw_toy_pairs
 from stagewise.plotting.toy_sweep import draw_toy_sweep
 from stagewise.plotting.toy_windows import draw_toy_windows
+from stagewise.plotting.vision_alignment import (
+    draw_vision_alignment,
+    draw_vision_clusters,
+    draw_vision_matrix,
+)
+from stagewise.plotting.vision_influence import draw_vision_detectors, draw_vision_influence
+from stagewise.plotting.vision_map import (
+    draw_vision_early,
+    draw_vision_map,
+    draw_vision_neighbours,
+    draw_vision_sheet,
+)
 
 Draw = Callable[[Figure, Mapping[str, pd.DataFrame]], None]
 
@@ -31,6 +55,7 @@ class Entry(NamedTuple):
 
 _CURVES = ("toy_influence", "toy_transitions")
 _PAIRS = ("toy_pairs", "toy_mds")
+_MAP = ("vision_images", "vision_map")
 
 FIGURES: Mapping[str, Entry] = MappingProxyType(
     {
@@ -46,5 +71,37 @@ FIGURES: Mapping[str, Entry] = MappingProxyType(
         "toy_sweep": Entry(draw_toy_sweep, ("toy_sweep",), 2.3),
         "toy_mixture": Entry(draw_toy_mixture, ("toy_mixture",), 3.2),
         "toy_diagnostics": Entry(draw_toy_diagnostics, ("toy_diagnostics",), 6.4),
+        "calibration": Entry(draw_calibration, ("calibration_search", "calibration_rows"), 4.6),
+        "calibration_grid": Entry(draw_calibration_grid, ("calibration_grid",), 2.6),
+        "conformance": Entry(draw_conformance, ("conformance",), 5.6),
+        "bench_costs": Entry(draw_bench_costs, ("bench_costs",), 3.0),
+        "language_scores": Entry(draw_language_scores, ("language_scores", "language_claims"), 6.0),
+        "language_influence": Entry(
+            draw_language_influence, ("language_curves", "language_claims"), 4.2
+        ),
+        "language_heat": Entry(draw_language_heat, ("language_heat",), 4.6),
+        "language_text": Entry(draw_language_text, ("language_text",), 3.6),
+        "language_llc": Entry(draw_language_llc, ("language_llc", "language_claims"), 4.0),
+        "language_cancel": Entry(draw_language_cancel, ("language_cancel",), 4.2),
+        "multitask_kernel": Entry(
+            draw_multitask_kernel, ("multitask_kernel", "multitask_map"), 4.2
+        ),
+        "multitask_separation": Entry(
+            draw_multitask_separation, ("multitask_separation", "multitask_coupling"), 2.5
+        ),
+        "language_intervention": Entry(draw_language_intervention, ("language_branches",), 2.6),
+        "vision_sheet": Entry(draw_vision_sheet, ("vision_images",), 2.2),
+        "vision_map": Entry(draw_vision_map, _MAP, 5.0),
+        "vision_neighbours": Entry(
+            draw_vision_neighbours, ("vision_images", "vision_neighbours"), 3.4
+        ),
+        "vision_alignment": Entry(
+            draw_vision_alignment, ("vision_relations", "vision_depths", "vision_draws"), 2.9
+        ),
+        "vision_clusters": Entry(draw_vision_clusters, ("vision_alignment", "vision_depths"), 2.6),
+        "vision_matrix": Entry(draw_vision_matrix, ("vision_matrix",), 3.2),
+        "vision_early": Entry(draw_vision_early, (*_MAP, "vision_early"), 3.8),
+        "vision_influence": Entry(draw_vision_influence, ("vision_influence",), 2.2),
+        "vision_detectors": Entry(draw_vision_detectors, ("vision_detectors",), 2.2),
     }
 )

@@ -24,6 +24,38 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "toy_z": "tree row localization expected observed",
             "toy_mixture": "control pair kind value se mass",
             "toy_diagnostics": "tree seed step quantity value",
+            "calibration_search": "problem phase n_beta step_size batch_size snr agreement bias"
+            " bias_se chosen",
+            "calibration_rows": "problem row agreement agreement_se reliability wall_seconds",
+            "calibration_grid": "problem row agreement",
+            "conformance": "sampler version problem law headline problem_passed relative_error"
+            " relative_error_se continuum_error continuum_error_se",
+            "bench_costs": "axis value quantity cost",
+            "language_scores": "run seed step quantity group value se",
+            "language_curves": "run seed kind first second step value se",
+            "language_heat": "run seed moment step first second value z",
+            "language_text": "run seed moment step sequence query place text class value se",
+            "language_llc": "run seed step group value se",
+            "language_cancel": "run seed method first second total size cancelled se noise"
+            " sign_change",
+            "language_claims": "run seed quantity group value se low high",
+            "language_branches": "seed arm step accuracy low high",
+            "multitask_separation": "shared seed quantity value",
+            "multitask_kernel": "shared row column value",
+            "multitask_map": "shared sample task answer x y",
+            "multitask_coupling": "batches seed value",
+            "vision_alignment": "run method seed measure tree scope value null null_sd p",
+            "vision_relations": "run method seed relation value se positives",
+            "vision_depths": "run method seed depth labels measure value null null_sd p",
+            "vision_draws": "run seed draws relation value se",
+            "vision_early": "run method step relation value se",
+            "vision_images": "run id class label group variant pixels",
+            "vision_map": "run step id x y zoom",
+            "vision_matrix": "run method row column group value",
+            "vision_neighbours": "run method query rank neighbour related",
+            "vision_detectors": "run detector value se n",
+            "vision_influence": "run method query side rank sample value conflict flipped pixels"
+            " query_pixels",
         }.items()
     }
 )
@@ -36,7 +68,8 @@ def read_table(path: Path) -> pd.DataFrame:
         SchemaError: if the file is missing or empty, or lacks columns that its figures need.
     """
     try:
-        table = pd.read_csv(path)
+        # Only an empty cell is missing: "null" is a kind of curve, and tokens may read "NA".
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise SchemaError(f"table {path} does not exist: run the stage that makes it") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:

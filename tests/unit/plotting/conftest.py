@@ -9,12 +9,26 @@ from matplotlib.figure import Figure
 
 from stagewise.plotting.catalogue import FIGURES
 from stagewise.plotting.style import new_figure, styled
+from stagewise.plotting.tables import read_tables
+from support.bench_tables import bench_costs
+from support.calibration_tables import calibration_tables
+from support.conformance_table import conformance_table
+from support.language_tables import language_tables
+from support.multitask_tables import multitask_tables
 from support.toy_tables import toy_tables
+from support.vision_tables import vision_tables
 
 
 @pytest.fixture(scope="session")
-def tables() -> dict[str, pd.DataFrame]:
-    return toy_tables()
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+    """All tables as a figure reads them: through files."""
+    others = {"conformance": conformance_table(), "bench_costs": bench_costs()}
+    made = toy_tables() | calibration_tables() | language_tables() | multitask_tables()
+    made |= vision_tables() | others
+    folder = tmp_path_factory.mktemp("tables")
+    for name, table in made.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return read_tables(list(made), [folder])
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from stagewise.cli import toy_figure
+from stagewise.cli import figure
 from stagewise.errors import SchemaError
 from stagewise.plotting.catalogue import FIGURES
 from stagewise.plotting.style import styled
@@ -24,7 +24,7 @@ def folder(tables: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFac
 def draw(name: str, folder: Path, out: Path) -> dict[str, bytes]:
     flags = ["--name", name, "--tables", str(folder)]
     flags += ["--pdf", str(out / "a.pdf"), "--png", str(out / "a.png")]
-    assert toy_figure.main(flags) == 0
+    assert figure.main(flags) == 0
     return {path.suffix: path.read_bytes() for path in sorted(out.iterdir())}
 
 
@@ -48,14 +48,14 @@ def test_files_carry_no_date_and_no_version(folder: Path, tmp_path: Path) -> Non
 
 def test_tables_may_be_given_as_files(folder: Path, tmp_path: Path) -> None:
     flags = ["--name", "toy_law", "--tables", str(folder / "toy_influence.csv")]
-    assert toy_figure.main([*flags, "--png", str(tmp_path / "law.png")]) == 0
+    assert figure.main([*flags, "--png", str(tmp_path / "law.png")]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["law.png"]
 
 
 def test_unknown_figure_is_refused_with_the_names(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert toy_figure.main(["--name", "toy_pie", "--tables", str(folder)]) == 2
+    assert figure.main(["--name", "toy_pie", "--tables", str(folder)]) == 2
     message = capsys.readouterr().err
     assert "toy_pie" in message
     assert "toy_influence" in message

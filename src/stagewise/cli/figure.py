@@ -1,4 +1,4 @@
-"""Draw one toy figure from tidy tables."""
+"""Draw one figure from tidy tables."""
 
 import sys
 from pathlib import Path
@@ -11,9 +11,7 @@ from stagewise.plotting.style import new_figure, save_pdf, save_png, settle, sty
 from stagewise.plotting.tables import read_tables
 
 
-def toy_figure(
-    name: str, tables: list[Path], pdf: Path | None = None, png: Path | None = None
-) -> None:
+def figure(name: str, tables: list[Path], pdf: Path | None = None, png: Path | None = None) -> None:
     """Draws one figure as PDF, PNG or both; equal tables give equal bytes.
 
     ``--tables`` takes a folder of CSV files or the files themselves, ``--name`` a name such as
@@ -33,7 +31,7 @@ def toy_figure(
                     save(figure, temporary)
 
 
-main = stage(toy_figure)
+main = stage(figure)
 
 if __name__ == "__main__":
     sys.exit(main())
