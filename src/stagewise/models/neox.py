@@ -1,5 +1,6 @@
 """GPT-NeoX models, trained here or public, and their losses of every token."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -8,7 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from stagewise.models.module import ModuleLoss
+from stagewise.models.module import MOST_BATCHED, ModuleLoss
+
+#: Largest model, in parameters, whose replicas run as one batched call on a GPU, where a replica
+#: of a small one by itself is all launches of kernels.
+MOST_BATCHED_ON_GPU = 2**23
 
 
 class NextTokens(nn.Module):
@@ -87,17 +92,33 @@ def language_loss(
     model: nn.Module,
     tokens: Int[Tensor, "sequence position"],
     checkpoints: Sequence[dict[str, Tensor]] | None = None,
+    batched: bool | None = None,
 ) -> ModuleLoss:
-    """Return the loss of every next token of ``tokens``, about one or many checkpoints."""
+    """Return the loss of every next token of ``tokens``, about one or many checkpoints.
+
+    Args:
+        model: A Transformers model.
+        tokens: Ids, on the device of the model.
+        checkpoints: State dicts of the model; None is the model as it is.
+        batched: Run all replicas in one batched call; None decides by their size and the device.
+    """
     named = None
     if checkpoints is not None:
         named = [{f"model.{name}": one for name, one in state.items()} for state in checkpoints]
+    if batched is None:
+        most = MOST_BATCHED if tokens.device.type == "cpu" else MOST_BATCHED_ON_GPU
+        batched = sum(one.numel() for one in model.parameters()) <= most
+    if batched:
+        # vmap calls fused attention once for each replica; eager attention is plain products.
+        model = copy.deepcopy(model)
+        model.set_attn_implementation("eager")
     return ModuleLoss(
         NextTokens(model),
         token_losses,
         tokens[:, :-1],
         tokens[:, 1:],
         checkpoints=named,
+        vectorize=batched,
         per_token=True,
     )
 
