@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
+from scipy.sparse import csr_array
 
 from stagewise.errors import ConfigError
 from stagewise.estimators.covariance import Centring, Products
@@ -120,14 +121,10 @@ def class_sums(
 def _sums(
     losses: np.ndarray, unit: np.ndarray, units: int, scale: np.ndarray | None = None
 ) -> np.ndarray:
-    order = np.argsort(unit, kind="stable")
-    present, starts = np.unique(unit[order], return_index=True)
-    sorted_losses = losses[..., order]
-    if scale is not None:
-        sorted_losses = sorted_losses * scale[order]
-    result = np.zeros((*losses.shape[:-1], units))
-    result[..., present] = np.add.reduceat(sorted_losses, starts, axis=-1, dtype=np.float64)
-    return result
+    """Sum over the tokens of each unit in float64, a chain at a time."""
+    weight = np.ones(len(unit)) if scale is None else scale
+    member = csr_array((weight, (unit, np.arange(len(unit)))), shape=(units, len(unit)))
+    return np.stack([(member @ one.T.astype(np.float64)).T for one in losses])
 
 
 def class_pairs(
