@@ -92,12 +92,13 @@ def image_blocks(vrun, vjob):
 
 
 def of_image_job(w):
-    """What one block of chains is told."""
+    """What one block of chains is told; which labels were trained on is told by the training."""
+    job = IMAGE_JOBS[w.vrun][w.vjob]
     return dict(
         seed=CONFIG.seed,
         name=w.vjob,
         chain_start=int(w.chain),
-        **IMAGE_JOBS[w.vrun][w.vjob],
+        **{key: value for key, value in job.items() if key != "labels"},
     )
 
 
