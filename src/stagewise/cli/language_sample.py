@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ def language_sample(
     prior: Path,
 ) -> None:
     """Samples, resuming where it was interrupted; ``--prior`` takes draws of the nβ = 0 law."""
+    found, free = sampled(settings, corpus, training, scratch)
+    trace_file.write(found, out)
+    trace_file.write(free, prior)
+
+
+def sampled(
+    settings: TokenSampleStage, corpus: Path, training: Path, scratch: Path | None
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the trace of the chains, and that of independent draws at nβ = 0.
+
+    Without ``scratch`` nothing is saved on the way.
+    """
     data, chosen = corpus_file.read(corpus), settings.sampling
     train = corpus_file.training_set(data)
     kept = language_training.read(training)
@@ -49,7 +62,7 @@ def language_sample(
     identity = {"settings": settings.model_dump(), **inputs, "code": loaded_code()}
     # All checkpoints of a training share their noise, different trainings none of it.
     experiment = f"language/{settings.name}/{int(kept.attrs['run_seed'])}"
-    with scratch_folder(scratch, identity) as folder:
+    with nullcontext() if scratch is None else scratch_folder(scratch, identity) as folder:
         found = _run(settings, loss, chains, recorded, folder, experiment)
     free = independent_draws(
         loss,
@@ -60,9 +73,11 @@ def language_sample(
         (settings.seed, experiment),
         recorded,
     )
-    for result, path, n_beta in ((found, out, chosen.n_beta), (free, prior, 0.0)):
+    traces = []
+    for result, n_beta in ((found, chosen.n_beta), (free, 0.0)):
         labels = _attrs(settings, loss, inputs, result, n_beta) | {"experiment": experiment}
-        trace_file.write(_trace(result, train, settings, chains, labels), path)
+        traces.append(_trace(result, train, settings, chains, labels))
+    return traces[0], traces[1]
 
 
 def _run(
@@ -70,7 +85,7 @@ def _run(
     loss: ModuleLoss,
     chains: list[int],
     recorded: torch.Tensor,
-    folder: Path,
+    folder: Path | None,
     experiment: str,
 ) -> RunResult:
     chosen = settings.sampling
@@ -97,6 +112,8 @@ def _run(
         streams,
         schedule,
         samples=recorded,
+        # A GPU is filled by all checkpoints together, a core's cache by few.
+        checkpoint_block=None if loss.centre.device.type == "cpu" else len(settings.steps),
         scratch=folder,
         progress=bar(f"{settings.name} {settings.steps[0]}"),
     )
