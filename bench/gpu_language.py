@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from stagewise.cli.language_sample import sampled
 from stagewise.config.language import InfluenceStage, TokenSampleStage
@@ -39,7 +40,7 @@ def main(listed: str, folder: str) -> None:
     waiting, seconds = [], {}
     for job in json.loads(Path(listed).read_text()):
         begun = time.perf_counter()
-        settings = TokenSampleStage(**job["sample"])
+        settings = TokenSampleStage.model_validate_json(json.dumps(job["sample"]))
         traces = sampled(settings, Path(job["corpus"]), Path(job["training"]), None)
         seconds[job["out"]] = {
             "wall": time.perf_counter() - begun,
@@ -79,10 +80,10 @@ def _start(
 def _estimate(
     job: dict, traces: tuple[xr.Dataset, xr.Dataset], place: int, path: Path, limit: object
 ) -> None:
-    with limit:  # type: ignore[attr-defined]
+    with limit, threadpool_limits(1):  # type: ignore[attr-defined]
         here = [one.isel({CHECKPOINT: [place]}) for one in traces]
         found = influence_dataset(
-            InfluenceStage(**job["influence"]),
+            InfluenceStage.model_validate_json(json.dumps(job["influence"])),
             corpus_file.read(Path(job["corpus"])),
             here[:1],
             here[1:],
@@ -101,7 +102,7 @@ def join(parts: list[xr.Dataset]) -> xr.Dataset:
     text = [n for n, v in parts[0].data_vars.items() if "moment" in v.dims]
     shown = xr.concat([one[text].drop_vars("moment") for one in moments], dim="moment")
     rest = parts[0].drop_vars([*over, *text])
-    return xr.merge([joined, shown, rest]).assign_attrs(
+    return xr.merge([joined, shown, rest], compat="override").assign_attrs(
         parts[0].attrs
         | {"n_chains_dropped": sum(int(one.attrs["n_chains_dropped"]) for one in parts)}
     )
@@ -114,13 +115,16 @@ def jobs(config: str, target: str) -> list[dict]:
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     lines = [_words(line) for line in printed.splitlines() if "stagewise.cli.language_" in line]
     told = [dict(zip(words[3::2], words[4::2], strict=False)) | {"-m": words[2]} for words in lines]
-    samples = [one for one in told if one["-m"].endswith("language_sample")]
-    found = {}
-    for one in sorted(samples, key=lambda one: json.loads(one["--settings"])["steps"]):
-        settings, training = json.loads(one["--settings"]), one["--training"]
-        job = found.setdefault(training, {"sample": settings | {"steps": []}})
-        job["sample"]["steps"] += settings["steps"]
-        job |= {"corpus": one["--corpus"], "training": training}
+    found: dict[str, dict] = {}
+    for one in told:
+        if one["-m"].endswith("language_sample"):
+            settings = json.loads(one["--settings"])
+            job = found.setdefault(one["--training"], {"sample": settings | {"steps": []}})
+            # All chains and checkpoints together, whatever the blocks of the workflow.
+            job["sample"]["steps"] = sorted({*job["sample"]["steps"], *settings["steps"]})
+            job["sample"] |= {"chain_start": 0}
+            job["sample"]["sampling"]["chain_block"] = settings["sampling"]["chains"]
+            job |= {"corpus": one["--corpus"], "training": one["--training"]}
     for one in told:
         if one["-m"].endswith("language_influence"):
             training = str(Path(one["--gradients"]).with_name("training.nc"))
