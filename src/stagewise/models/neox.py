@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from stagewise.models.module import ModuleLoss
+from stagewise.models.pieces import PiecewiseLoss
+
+#: Most bytes of the logits of one pass. A pass holds some four times as much.
+LOGIT_BYTES = 2**30
 
 
 class NextTokens(nn.Module):
@@ -38,6 +42,7 @@ def build(
     parallel_residual: bool,
     init_scale: float = 0.02,
     seed: int,
+    device: torch.device | str = "cpu",
 ) -> GPTNeoXForCausalLM:
     """Return a new model with weights drawn from ``seed``, in eval mode.
 
@@ -51,7 +56,8 @@ def build(
         rotary: Share of each head's dimensions that is rotated.
         parallel_residual: Attention and perceptron side by side.
         init_scale: Standard deviation of the matrices.
-        seed: Of the weights.
+        seed: Of the weights, which depend on the kind of device too.
+        device: Where to draw them.
     """
     config = GPTNeoXConfig(
         vocab_size=vocabulary,
@@ -69,7 +75,7 @@ def build(
         bos_token_id=None,
         eos_token_id=None,
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed % 2**63)
         model = GPTNeoXForCausalLM(config)
     return model.float().eval()
@@ -87,19 +93,30 @@ def language_loss(
     model: nn.Module,
     tokens: Int[Tensor, "sequence position"],
     checkpoints: Sequence[dict[str, Tensor]] | None = None,
+    *,
+    at_once: int | None = None,
 ) -> ModuleLoss:
-    """Return the loss of every next token of ``tokens``, about one or many checkpoints."""
+    """Return the loss of every next token of ``tokens``, about one or many checkpoints.
+
+    Passes over more than ``at_once`` sequences go piece by piece; None goes by the logits' size.
+    """
     named = None
     if checkpoints is not None:
         named = [{f"model.{name}": one for name, one in state.items()} for state in checkpoints]
-    return ModuleLoss(
+    return PiecewiseLoss(
         NextTokens(model),
         token_losses,
         tokens[:, :-1],
         tokens[:, 1:],
         checkpoints=named,
         per_token=True,
+        at_once=at_once or sequences_at_once(model.config.vocab_size, tokens.shape[1] - 1),
     )
+
+
+def sequences_at_once(vocabulary: int, length: int) -> int:
+    """Return how many sequences' logits, float32, `LOGIT_BYTES` hold; at least one."""
+    return max(1, LOGIT_BYTES // (4 * vocabulary * length))
 
 
 def flat_weights(model: nn.Module) -> Float[Tensor, " parameter"]:

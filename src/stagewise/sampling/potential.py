@@ -105,6 +105,12 @@ class Potential:
         ``raw`` is overwritten: it is the largest tensor of a step and its caller is done with it.
         """
         if batch is None or not self.control_variate:
+            if raw.is_cuda:  # where memory is dearer than a pass: nothing is kept
+                raw.mul_(self.n_beta).add_(w, alpha=self.localization)
+                raw.add_(self.centre[:, None], alpha=-self.localization)
+                if self.kind == "recentred":
+                    raw.add_(self.centre_gradient()[:, None], alpha=-self.n_beta)
+                return raw
             torch.add(self._offset(), raw, alpha=self.n_beta, out=raw)
             return raw.add_(w, alpha=self.localization)
         at_centre = self.centre[:, None].expand_as(w)
