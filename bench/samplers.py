@@ -216,13 +216,13 @@ def devinterp_sgld(problem: Problem, draws: int, seed: int) -> np.ndarray:
     kept: list[np.ndarray] = []
 
     def observe(model: nn.Module, **_: Any) -> None:
-        kept.append((p.loss_fn(model(x), y) - reference).numpy())
+        kept.append((p.loss_fn(model(x), y) - reference).detach().cpu().numpy())
 
     last: list[np.ndarray] = []
 
     def after(chain: int, step: int, optimizer: torch.optim.Optimizer) -> None:
         weights = [one for group in optimizer.param_groups for one in group["params"]]
-        last.append(torch.cat([one.detach().flatten() for one in weights]).numpy())
+        last.append(torch.cat([one.detach().flatten() for one in weights]).cpu().numpy())
 
     data = Samples(*(one[one_batch(p)] if draws == 0 else one for one in (p.inputs, p.targets)))
     for index, checkpoint in enumerate(p.checkpoints):
@@ -253,6 +253,7 @@ def devinterp_sgld(problem: Problem, draws: int, seed: int) -> np.ndarray:
                 callbacks=[observe] if draws else None,
                 step_callback=None if draws else after,
                 batch_size=p.batch or len(p.targets),
+                device=str(p.targets.device),
             )
             found.append(float(np.mean(kept)) if draws else 0.0)
     return np.array(found) if draws else np.stack(last)

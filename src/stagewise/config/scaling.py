@@ -1,6 +1,6 @@
 """Settings of the scaling study: what BIF and EK-FAC cost against the size of a language model."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -102,3 +102,26 @@ class ScalingJob(Strict):
     measure: MeasureSettings
     #: Run the whole protocol instead.
     whole: bool = False
+
+
+def jobs(settings: ScalingSettings, seed: int) -> dict[str, ScalingJob]:
+    """Return every measurement by its name: method and size, then what is special about it."""
+    found: dict[str, ScalingJob] = {}
+    base = {"seed": seed, "protocol": settings.protocol, "measure": settings.measure}
+
+    def add(name: str, method: Method, size: str, **more: Any) -> None:
+        shape = settings.shapes[size]
+        job = {**base, "method": method, "size": size, "shape": shape, **more}
+        found[f"{method}_{size}{name}"] = ScalingJob(**job)
+
+    for size in settings.sizes:
+        for method in get_args(Method):
+            add("", method, size)
+    for train in settings.data.train:
+        protocol = settings.protocol.model_copy(update={"train": train})
+        for method in get_args(Method):
+            add(f"_n{train}", method, settings.data.size, protocol=protocol)
+    for method, sizes in settings.whole.items():
+        for size in sizes:
+            add("_whole", method, size, whole=True)
+    return found
