@@ -53,7 +53,7 @@ def gradients(net: nn.Module, tokens: Tensor) -> Tensor:
 def test_without_curvature_influence_is_a_product_of_gradients(
     tokens: Tensor, tmp_path: Path
 ) -> None:
-    """kronfluence's identity strategy: -g_q' g_i, float32 against the same in float32."""
+    """-g_q' g_i by kronfluence's identity strategy, float32 against the same in float32."""
     net = model()
     settings = SMALL._replace(strategy="identity")
     found = sequence_influence(

@@ -26,8 +26,9 @@ from stagewise.evaluation.scaling import (
 SHAPE = {"layers": 4, "width": 8, "heads": 2, "vocabulary": 10}
 CONTENT: dict[str, Any] = {
     "protocol": {
-        "train": 10, "queries": 5, "length": 4, "at_once": 2, "chains": 3, "burn_in": 7, "draws": 11,
-        "batch": 2, "n_beta": 1.0, "localization": 1.0, "step_size": 1e-3, "query_batch": 2,
+        "train": 10, "queries": 5, "length": 4, "at_once": 2, "chains": 3, "burn_in": 7,
+        "draws": 11, "batch": 2, "n_beta": 1.0, "localization": 1.0, "step_size": 1e-3,
+        "query_batch": 2,
     },
     "measure": {"steps": 2, "draws": 1},
     "shapes": {name: SHAPE for name in ("a", "b", "c")},
@@ -45,8 +46,16 @@ def settings() -> ScalingSettings:
 
 
 def chains(parameters: int = 100, scale: float = 1.0, train: int = 10) -> dict[str, Any]:
-    return {"method": "bif", "parameters": parameters, "train": train, "blocks": 4, "setup": 5.0 * scale,
-            "step": 2.0 * scale, "draw": 0.5 * scale, "memory_mb": 9.0 * scale}  # fmt: skip
+    return {
+        "method": "bif",
+        "parameters": parameters,
+        "train": train,
+        "blocks": 4,
+        "setup": 5.0 * scale,
+        "step": 2.0 * scale,
+        "draw": 0.5 * scale,
+        "memory_mb": 9.0 * scale,
+    }
 
 
 def factors(parameters: int = 100, scale: float = 1.0, train: int = 10) -> dict[str, Any]:
@@ -63,8 +72,11 @@ def test_chains_cost_steps_and_draws(settings: ScalingSettings) -> None:
 
 
 def test_factors_cost_what_grows_with_blocks_and_what_does_not(settings: ScalingSettings) -> None:
-    """Covariances 1 + 4 * 0.5, eigenvectors 8, eigenvalues 1 + 4 * 0.25; scores three batches of
-    queries, each a pass of 1.2 and 4 * 0.5: 3 + 8 + 2 + 9.6. Memory 3 + 4 * 1."""
+    """3 + 8 + 2 + 9.6 s and 3 + 4 * 1 MB.
+
+    Covariances 1 + 4 * 0.5, eigenvectors 4 * 2, eigenvalues 1 + 4 * 0.25; scores three batches of
+    queries, each a pass of 1.2 and 4 * 0.5.
+    """
     assert protocol_seconds(factors(), settings.protocol) == pytest.approx(22.6)
     assert protocol_memory(factors()) == 7.0
 
