@@ -43,16 +43,17 @@ def draw_costs(ax: Axes, points: pd.DataFrame, command: str) -> None:
 
     Args:
         ax: Axes to draw on.
-        points: Rows method, parameters, cost, fitted; none where nothing has been recorded.
+        points: Rows method, parameters, cost, fitted; none, or empty cells, where nothing has been recorded.
         command: What would record it.
     """
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    points = points.dropna()
     if points.empty:
         ax.text(0.5, 0.5, f"not run:\n{command}", transform=ax.transAxes, ha="center", va="center")
         ax.set_xticks([])
         ax.set_yticks([])
         return
+    ax.set_xscale("log")
+    ax.set_yscale("log")
     for method, look in LOOKS.items():
         own = select(points, method=method).sort_values("parameters")
         x = own["parameters"]
