@@ -43,7 +43,8 @@ def draw_costs(ax: Axes, points: pd.DataFrame, command: str) -> None:
 
     Args:
         ax: Axes to draw on.
-        points: Rows method, parameters, cost, fitted; none, or empty cells, where nothing has been recorded.
+        points: Rows method, parameters, cost, fitted; none, or empty cells, where nothing has been
+            recorded.
         command: What would record it.
     """
     points = points.dropna()
