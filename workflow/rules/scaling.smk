@@ -27,9 +27,7 @@ rule scaling:
         mem_mb=8000,
         runtime=30,
     params:
-        settings=lambda w: settings(
-            **SCALING[w.measurement].model_dump(mode="json")
-        ),
+        settings=lambda w: settings(**SCALING[w.measurement].model_dump(mode="json")),
         code=digest("stagewise.cli.scaling"),
     shell:
         "python -m stagewise.cli.scaling --settings {params.settings:q}"
