@@ -108,7 +108,7 @@ def main() -> None:
 
 def environment(report: Report, device: torch.device, tiny: bool) -> None:
     """The machine, its rate of matrix products, and how fast it makes noise."""
-    from stagewise.cli.scaling_measure import device_name
+    from stagewise.cli.scaling import device_name
 
     report.add(
         "environment",
@@ -190,7 +190,7 @@ def tests(report: Report, device: torch.device, tiny: bool) -> None:
 
 def scaling(report: Report, device: torch.device, tiny: bool) -> None:
     """BIF and EK-FAC at every size, from small to large, then against the number of sequences."""
-    from stagewise.cli.scaling_measure import measure
+    from stagewise.cli.scaling import measure
     from stagewise.config.base import parse
     from stagewise.config.scaling import ScalingSettings, jobs
 

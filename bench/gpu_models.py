@@ -7,7 +7,7 @@ import torch
 import yaml
 from gpu_timing import timed
 
-from stagewise.cli.scaling_measure import peak_mb
+from stagewise.cli.scaling import peak_mb
 from stagewise.models.googlenet import build as googlenet
 from stagewise.models.googlenet import image_loss
 from stagewise.models.neox import build, language_loss

@@ -26,7 +26,7 @@ from stagewise.config.scaling import ProtocolSettings, ScalingSettings
 from stagewise.errors import SchemaError
 from stagewise.storage.metrics import number
 
-#: One measurement, as ``stagewise.cli.scaling_measure`` returns it.
+#: One measurement, as ``stagewise.cli.scaling`` returns it.
 Measured = Mapping[str, Any]
 METHODS = ("bif", "ekfac")
 _SOURCE = "scaling"
