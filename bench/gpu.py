@@ -179,6 +179,7 @@ def tests(report: Report, device: torch.device, tiny: bool) -> None:
             text=True,
             check=False,
             timeout=TEST_SECONDS,
+            env={**os.environ, "OMP_NUM_THREADS": "2"},
         )
         return {"status": done.returncode, "output": (done.stdout + done.stderr)[-6000:]}
 
