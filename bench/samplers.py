@@ -40,6 +40,12 @@ def one_batch(problem: Problem) -> slice:
     return slice(0, problem.batch or len(problem.targets))
 
 
+def random_batch(problem: Problem) -> Tensor:
+    """Return a minibatch for each chain (chain, batch), where the data are."""
+    shape = (problem.chains, problem.batch)
+    return torch.randint(len(problem.targets), shape, device=problem.targets.device)
+
+
 # --- this project ------------------------------------------------------------------------------
 
 
@@ -67,10 +73,10 @@ def stagewise(problem: Problem, draws: int, seed: int, workload: str) -> np.ndar
     kernel = sgld.Kernel(problem.step_size)
     if draws == 0:
         chosen = None if problem.batch is None else torch.arange(problem.batch)[None]
-        still = Noise(torch.zeros(1, centre.shape[1]))
+        still = Noise(torch.zeros_like(centre[:1]))
         with torch.no_grad():
             state = kernel.init(potential, centre[:, None].clone())
-            return kernel.step(potential, state, chosen, still)[0].position[:, 0].numpy()
+            return kernel.step(potential, state, chosen, still)[0].position[:, 0].cpu().numpy()
     streams = NoiseStreams(
         seed,
         "bench",
@@ -78,6 +84,7 @@ def stagewise(problem: Problem, draws: int, seed: int, workload: str) -> np.ndar
         centre.shape[1],
         batch_size=problem.batch,
         sample_count=len(problem.targets),
+        device=centre.device,
     )
     schedule = Schedule(problem.burn_in, draws, problem.spacing)
     result = run(kernel, potential, streams, schedule, samples=torch.arange(problem.recorded))
@@ -90,7 +97,7 @@ def stagewise(problem: Problem, draws: int, seed: int, workload: str) -> np.ndar
 def plain_vmap(problem: Problem, draws: int, seed: int) -> np.ndarray:
     """What one would write in an afternoon: all chains under vmap, updated in place."""
     torch.manual_seed(seed)
-    n, chains, p = len(problem.targets), problem.chains, problem
+    chains, p = problem.chains, problem
     count = (chains if draws else 1) * len(p.checkpoints)
     names = [name for name, _ in p.model.named_parameters()]
     repeat = count // len(p.checkpoints)
@@ -110,7 +117,7 @@ def plain_vmap(problem: Problem, draws: int, seed: int) -> np.ndarray:
     reference = record(centre, x, y)
     kept = np.empty((draws, *reference.shape), np.float32)
     for step in range(p.burn_in + draws * p.spacing if draws else 1):
-        batch = one_batch(p) if data is None else torch.randint(n, (chains, p.batch))
+        batch = one_batch(p) if data is None else random_batch(p)
         slopes = gradient(w, p.inputs[batch], p.targets[batch])
         for k in names:
             pull = (w[k] - centre[k]).mul_(-0.5 * p.step_size * p.localization)
@@ -118,9 +125,9 @@ def plain_vmap(problem: Problem, draws: int, seed: int) -> np.ndarray:
             w[k].add_(torch.randn_like(w[k]), alpha=p.step_size**0.5 if draws else 0.0)
         draw, rest = divmod(step + 1 - p.burn_in, p.spacing)
         if draws and rest == 0 and draw > 0:
-            kept[draw - 1] = record(w, x, y) - reference
+            kept[draw - 1] = (record(w, x, y) - reference).cpu()
     if draws == 0:
-        return torch.cat([w[k].flatten(1) for k in names], 1).numpy()
+        return torch.cat([w[k].flatten(1) for k in names], 1).cpu().numpy()
     return kept.mean(0).reshape(count, -1).mean(-1)
 
 
@@ -162,14 +169,14 @@ def posteriors_sgld(problem: Problem, draws: int, seed: int) -> np.ndarray:
         reference = record(centre, x, y)
     kept = np.empty((draws, *reference.shape), np.float32)
     for step in range(p.burn_in + draws * p.spacing if draws else 1):
-        batch = one_batch(p) if data is None else torch.randint(len(p.targets), (chains, p.batch))
+        batch = one_batch(p) if data is None else random_batch(p)
         state, _ = method.update(state, (p.inputs[batch], p.targets[batch]), inplace=False)
         draw, rest = divmod(step + 1 - p.burn_in, p.spacing)
         if draws and rest == 0 and draw > 0:
             with torch.no_grad():
-                kept[draw - 1] = record(state.params, x, y) - reference
+                kept[draw - 1] = (record(state.params, x, y) - reference).cpu()
     if draws == 0:
-        return state.params.detach().numpy()
+        return state.params.detach().cpu().numpy()
     return kept.mean(0).reshape(len(centre), -1).mean(-1)
 
 
@@ -209,13 +216,13 @@ def devinterp_sgld(problem: Problem, draws: int, seed: int) -> np.ndarray:
     kept: list[np.ndarray] = []
 
     def observe(model: nn.Module, **_: Any) -> None:
-        kept.append((p.loss_fn(model(x), y) - reference).numpy())
+        kept.append((p.loss_fn(model(x), y) - reference).detach().cpu().numpy())
 
     last: list[np.ndarray] = []
 
     def after(chain: int, step: int, optimizer: torch.optim.Optimizer) -> None:
         weights = [one for group in optimizer.param_groups for one in group["params"]]
-        last.append(torch.cat([one.detach().flatten() for one in weights]).numpy())
+        last.append(torch.cat([one.detach().flatten() for one in weights]).cpu().numpy())
 
     data = Samples(*(one[one_batch(p)] if draws == 0 else one for one in (p.inputs, p.targets)))
     for index, checkpoint in enumerate(p.checkpoints):
@@ -246,6 +253,7 @@ def devinterp_sgld(problem: Problem, draws: int, seed: int) -> np.ndarray:
                 callbacks=[observe] if draws else None,
                 step_callback=None if draws else after,
                 batch_size=p.batch or len(p.targets),
+                device=str(p.targets.device),
             )
             found.append(float(np.mean(kept)) if draws else 0.0)
     return np.array(found) if draws else np.stack(last)

@@ -68,12 +68,26 @@ BENCH_RECORD = [
 if BENCH_RECORD:
     FIGURES |= RECORD_FIGURES
 
+# Of the records of `make studies` (CPU) and of bench/gpu.py: a panel says "not run" where there is
+# nothing in one of them.
+SCALING_FIGURES = {
+    "scaling": ["scaling"],
+}
+SCALING_RECORDS = [
+    os.path.relpath(path)
+    for name in ("studies", "gpu")
+    for path in Path(workflow.basedir, "paper", "expected").glob(f"{name}.json")
+]
+if SCALING_RECORDS:
+    FIGURES |= SCALING_FIGURES
+
 # Headings of the report, by the first word of a figure's name.
 CATEGORIES = {
     "toy": "Toy experiment",
     "calibration": "The sampler",
     "conformance": "The sampler",
     "bench": "The sampler",
+    "scaling": "Cost and scale",
     "language": "Language models",
     "multitask": "Loss kernel",
     "vision": "Loss kernel",
@@ -83,7 +97,7 @@ TABLES = sorted({table for tables in FIGURES.values() for table in tables})
 
 
 wildcard_constraints:
-    figure="|".join({**FIGURES, **STUDY_FIGURES, **RECORD_FIGURES}),
+    figure="|".join({**FIGURES, **STUDY_FIGURES, **RECORD_FIGURES, **SCALING_FIGURES}),
 
 
 rule figure:

@@ -69,6 +69,7 @@ use rule numbers as study_numbers with:
             rules.toy_sweep_study.output.numbers,
             rules.problem_grid_study.output.numbers,
             *LANGUAGE_STUDIES,
+            rules.scaling_numbers.output.numbers,
         ],
         code=code("stagewise.cli.numbers"),
     output:

@@ -25,60 +25,24 @@ influence); kronfluence 1.0.1.
 """
 
 import copy
-import gc
-import logging
-import re
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from kronfluence.analyzer import Analyzer, prepare_model
-from kronfluence.arguments import FactorArguments, ScoreArguments
 from kronfluence.task import Task
-from kronfluence.utils.state import State
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
+from stagewise.baselines.factors import Factors, FactorSettings, check_settings, quiet, tracked
 from stagewise.baselines.features import sample_losses
 from stagewise.errors import ConfigError
 from stagewise.seeds import generator
 
-Strategy = Literal["ekfac", "kfac", "diagonal", "identity"]
 Samples = tuple[Float[Tensor, "sample ..."], Int[Tensor, " sample"]]
 Queries = tuple[Float[Tensor, "query ..."], Int[Tensor, " query"]]
-
-
-class FactorSettings(NamedTuple):
-    """How the Fisher matrix is estimated and how much is held at once.
-
-    Attributes:
-        strategy: "ekfac"; "kfac" (products of the factors' eigenvalues: a convolution's are too
-            small by its number of places, for kronfluence takes means over places of both);
-            "diagonal"; "identity" (similarity of gradients, without damping).
-        draws: Labels drawn for each sample from the module's own predictions, anew for the
-            factors and for their eigenvalues; 0 for all classes, weighted by their probability:
-            no noise, at the cost of as many draws as there are classes.
-        seed: Root seed of the draws, which don't depend on the sizes of batches.
-        layers: Regular expression, searched for in names of layers; None for all that can be.
-        factor_batch: Samples per pass; each holds its gradient of one layer.
-        query_batch: Queries whose gradients of all layers are held; each batch of them is another
-            pass over the samples.
-        score_batch: Samples per such pass.
-    """
-
-    strategy: Strategy = "ekfac"
-    draws: int = 1
-    seed: int = 0
-    layers: str | None = None
-    factor_batch: int = 128
-    query_batch: int = 128
-    score_batch: int = 128
 
 
 def ekfac_influence(
@@ -127,24 +91,22 @@ def ekfac_influences(
             whose gradients kronfluence gets wrong, is left to track; a score is not finite.
     """
     settings = settings or FactorSettings()
-    _check_settings(dampings, settings)
+    check_settings(dampings, settings)
     classes = _check_samples(module, train, "train", settings.score_batch)
     _check_samples(module, queries, "queries", settings.score_batch)
-    task = _Classification(_tracked(module, train[0][:1], settings.layers))
-    device = train[0].device
+    task = _Classification(tracked(copy.deepcopy(module).eval(), train[0][:1], settings.layers))
+    device, dtype = train[0].device, train[0].dtype
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet(), tempfile.TemporaryDirectory(dir=folder, prefix="ekfac-") as scratch:
-        State._reset_state()  # a process keeps the device of its first analysis otherwise
-        analyzer = Analyzer(
-            "ekfac",
-            prepare_model(nn.Sequential(copy.deepcopy(module)), task),
-            task,
-            cpu=device.type == "cpu",
-            disable_tqdm=True,
-            output_dir=scratch,
+    with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix="ekfac-") as scratch:
+        copied = nn.Sequential(copy.deepcopy(module))
+        factors = Factors(
+            copied, task, dtype=dtype, device=device, folder=scratch, settings=settings
         )
-        _fit(analyzer, train, classes, settings)
-        found = [_scores(analyzer, train, queries, one, settings) for one in dampings]
+        factors.fit_covariances(_own(train[0], classes, settings, "factors"))
+        factors.decompose()
+        factors.fit_eigenvalues(_own(train[0], classes, settings, "eigenvalues"))
+        data = TensorDataset(*train), TensorDataset(*queries)
+        found = [factors.scores(*data, one) for one in dampings]
     return -torch.stack(found).to(device)
 
 
@@ -209,146 +171,6 @@ def _own(inputs: Tensor, classes: int, settings: FactorSettings, purpose: str) -
         stream = generator(settings.seed, "ekfac", purpose)
         choices = torch.from_numpy(stream.random((settings.draws, len(inputs))))
     return _Repeated(inputs, choices.to(inputs.device))
-
-
-def _fit(analyzer: Analyzer, train: Samples, classes: int, settings: FactorSettings) -> None:
-    dtype = train[0].dtype
-    arguments = FactorArguments(
-        strategy=settings.strategy,
-        covariance_max_examples=None,
-        lambda_max_examples=None,
-        activation_covariance_dtype=dtype,
-        gradient_covariance_dtype=dtype,
-        per_sample_gradient_dtype=dtype,
-        lambda_dtype=dtype,
-    )
-    names = {"factors_name": "all", "factor_args": arguments}
-    batch = {"per_device_batch_size": settings.factor_batch}
-    own = _own(train[0], classes, settings, "factors")
-    analyzer.fit_covariance_matrices(dataset=own, **names, **batch)
-    analyzer.perform_eigendecomposition(**names)
-    own = _own(train[0], classes, settings, "eigenvalues")
-    analyzer.fit_lambda_matrices(dataset=own, **names, **batch)
-
-
-def _scores(
-    analyzer: Analyzer,
-    train: Samples,
-    queries: Queries,
-    damping: float | None,
-    settings: FactorSettings,
-) -> Tensor:
-    """Return kronfluence's own scores (query, sample): positive = helpful."""
-    dtype = train[0].dtype
-    arguments = ScoreArguments(
-        damping_factor=damping,
-        per_sample_gradient_dtype=dtype,
-        precondition_dtype=dtype,
-        score_dtype=dtype,
-    )
-    analyzer.compute_pairwise_scores(
-        scores_name="all",
-        factors_name="all",
-        query_dataset=TensorDataset(*queries),
-        train_dataset=TensorDataset(*train),
-        per_device_query_batch_size=settings.query_batch,
-        per_device_train_batch_size=settings.score_batch,
-        score_args=arguments,
-        overwrite_output_dir=True,
-    )
-    scores = analyzer.load_pairwise_scores(scores_name="all")["all_modules"]
-    if not scores.isfinite().all():
-        wrong = int((~scores.isfinite()).sum())
-        raise ConfigError(
-            f"{wrong} of {scores.numel()} scores are not finite at damping {damping}, though all "
-            "losses are; raise the damping"
-        )
-    return scores
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep kronfluence's log and its uses of old torch names off the screen, and torch's state.
-
-    It collects garbage twice for every batch of queries, a fifth of a second each beside all that
-    is imported: what is there already is kept out of that.
-    """
-    log = logging.getLogger("kronfluence")
-    level, frozen = log.level, gc.get_freeze_count()
-    log.setLevel(logging.CRITICAL)
-    gc.freeze()
-    try:
-        with warnings.catch_warnings(), torch.random.fork_rng():
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            warnings.filterwarnings("ignore", message=".*CUDA is not available.*")
-            yield
-    finally:
-        log.setLevel(level)
-        if not frozen:
-            gc.unfreeze()
-
-
-def _tracked(module: nn.Module, one: Tensor, pattern: str | None) -> list[str]:
-    """Return the names of layers to track: those of a kind that is supported, called once."""
-    layers = {
-        name: layer
-        for name, layer in module.named_modules()
-        if type(layer) in (nn.Linear, nn.Conv2d) and (not pattern or re.search(pattern, name))
-    }
-    calls = _calls(module, one, layers)
-    found = [name for name in layers if calls[name]]
-    if not found:
-        raise ConfigError(
-            f"{type(module).__name__} calls no nn.Linear or nn.Conv2d with a name that matches "
-            f"{pattern!r}; only these two kinds are supported: widen the pattern of layers"
-        )
-    for name in found:
-        layer = layers[name]
-        plain = getattr(layer, "groups", 1) == 1 and getattr(layer, "padding_mode", "zeros")
-        if calls[name] > 1 or plain != "zeros":
-            raise ConfigError(
-                f"layer {name!r} is called {calls[name]} times by a forward pass, or is a "
-                "convolution in groups or without zero padding, where kronfluence 1.0.1's scores "
-                "are wrong; leave it out with a pattern of layers"
-            )
-    return found
-
-
-def _calls(module: nn.Module, one: Tensor, layers: dict[str, nn.Module]) -> dict[str, int]:
-    """Count how often each layer is called for one sample, in a copy in eval mode."""
-    counts = dict.fromkeys(layers, 0)
-    copied = copy.deepcopy(module).eval()
-
-    def counter(name: str) -> object:
-        def count(*_: object) -> None:
-            counts[name] += 1
-
-        return count
-
-    for name in layers:
-        copied.get_submodule(name).register_forward_hook(counter(name))
-    with torch.no_grad():
-        copied(one)
-    return counts
-
-
-def _check_settings(dampings: Sequence[float | None], settings: FactorSettings) -> None:
-    allowed = all(one is None or 0 < one < float("inf") for one in dampings)
-    if not dampings or not allowed:
-        raise ConfigError(
-            f"dampings {list(dampings)}; each must be positive and finite, or None for a tenth of "
-            "the mean eigenvalue"
-        )
-    if settings.strategy not in get_args(Strategy):
-        raise ConfigError(
-            f"strategy {settings.strategy!r}; choose one of {list(get_args(Strategy))}"
-        )
-    batches = (settings.factor_batch, settings.query_batch, settings.score_batch)
-    if settings.draws < 0 or min(batches) < 1:
-        raise ConfigError(
-            f"draws {settings.draws} and batches {batches}; draws must be 0 (all classes) or more "
-            "and batches 1 or more"
-        )
 
 
 def _check_samples(module: nn.Module, samples: Samples, what: str, batch: int) -> int:

@@ -20,7 +20,7 @@ SOURCES = ("*.typ", "*.bib", "sections/*.typ")
 #: The label under which the paper notes every key that it reads.
 _KEY_LABEL = "<number-key>"
 #: Committed records of long runs, beside the main file; the paper does without them.
-_RECORDS = ("studies", "bench")
+_RECORDS = ("studies", "bench", "gpu")
 
 
 def paper(source: Path, numbers: Path, settings_file: Path, figures: list[Path], out: Path) -> None:

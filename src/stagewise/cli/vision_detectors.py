@@ -9,7 +9,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from stagewise.baselines.ekfac import FactorSettings, ekfac_influence
+from stagewise.baselines.ekfac import ekfac_influence
+from stagewise.baselines.factors import FactorSettings
 from stagewise.baselines.features import el2n, gradient_gram, penultimate, sample_losses
 from stagewise.cli.stage import stage
 from stagewise.cli.vision_model import inputs_of, labels_of, network

@@ -16,6 +16,7 @@ from torchvision.models import googlenet as torchvision_googlenet
 
 from stagewise.errors import ConfigError
 from stagewise.models.module import ModuleLoss
+from stagewise.models.pieces import PiecewiseLoss
 
 #: Images of one pass.
 CHUNK = 256
@@ -104,43 +105,9 @@ def image_loss(
 ) -> ModuleLoss:
     """Return l_i(w) = -log p_w(y_i | x_i), nats, with statistics of BatchNorm frozen."""
     loss = partial(F.cross_entropy, reduction="none")
-    return ImageLoss(module, loss, inputs, labels, checkpoints=states, vectorize=False)
-
-
-class ImageLoss(ModuleLoss):
-    """Per-image losses whose passes over many samples go piece by piece.
-
-    The activations of some thousand images that wait for a backward pass would not fit in memory.
-    """
-
-    def losses(
-        self,
-        w: Float[Tensor, "checkpoint chain parameter"],
-        samples: Int[Tensor, " sample"] | None = None,
-    ) -> Float[Tensor, "checkpoint chain loss"]:
-        """Return l_i(w), `CHUNK` samples at a time."""
-        chosen = torch.arange(self.sample_count) if samples is None else samples
-        parts = [super(ImageLoss, self).losses(w, part) for part in chosen.split(CHUNK)]
-        return torch.cat(parts, dim=-1)
-
-    def mean_and_gradient(
-        self,
-        w: Float[Tensor, "checkpoint chain parameter"],
-        batch: Int[Tensor, "chain batch"] | None,
-    ) -> tuple[
-        Float[Tensor, "checkpoint chain"],
-        Float[Tensor, "checkpoint chain parameter"],
-    ]:
-        """Return the batch's mean loss and its gradient; the full mean `CHUNK` samples at a time."""
-        if batch is not None:
-            return super().mean_and_gradient(w, batch)
-        mean, gradient = torch.zeros_like(w[..., 0]), torch.zeros_like(w)
-        for part in torch.arange(self.sample_count, device=w.device).split(CHUNK):
-            share = len(part) / self.sample_count
-            own = super().mean_and_gradient(w, part.expand(w.shape[1], -1))
-            mean.add_(own[0], alpha=share)
-            gradient.add_(own[1], alpha=share)
-        return mean, gradient
+    return PiecewiseLoss(
+        module, loss, inputs, labels, checkpoints=states, vectorize=False, at_once=CHUNK
+    )
 
 
 def _floats(module: nn.Module) -> dict[str, Tensor]:

@@ -89,6 +89,10 @@ class ModuleLoss(PerSampleLoss):
         self._shapes = {name: stacked[name].shape[1:] for name in moving}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self.centre = _flat(stacked, moving)
+        # Positions are written over the copy's own weights, which needn't take memory of their own.
+        own = dict(self._module.named_parameters())
+        for name, part in zip(moving, self.centre[0].split(self._sizes), strict=True):
+            own[name].data = part.view(self._shapes[name])
         self._frozen = {name: one for name, one in stacked.items() if name not in self._shapes}
         self.tokens = _check_loss(self)
         self._replicas = Replicas(self._module, loss_fn, moving)

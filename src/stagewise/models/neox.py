@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from stagewise.models.module import MOST_BATCHED, ModuleLoss
+from stagewise.models.pieces import PiecewiseLoss
 
 #: Largest model, in parameters, whose replicas run as one batched call on a GPU, where a replica
 #: of a small one by itself is all launches of kernels.
 MOST_BATCHED_ON_GPU = 2**23
+#: Most bytes of the logits of one pass. A pass holds some four times as much.
+LOGIT_BYTES = 2**30
 
 
 class NextTokens(nn.Module):
@@ -43,6 +46,7 @@ def build(
     parallel_residual: bool,
     init_scale: float = 0.02,
     seed: int,
+    device: torch.device | str = "cpu",
 ) -> GPTNeoXForCausalLM:
     """Return a new model with weights drawn from ``seed``, in eval mode.
 
@@ -56,7 +60,8 @@ def build(
         rotary: Share of each head's dimensions that is rotated.
         parallel_residual: Attention and perceptron side by side.
         init_scale: Standard deviation of the matrices.
-        seed: Of the weights.
+        seed: Of the weights, which depend on the kind of device too.
+        device: Where to draw them.
     """
     config = GPTNeoXConfig(
         vocab_size=vocabulary,
@@ -74,7 +79,7 @@ def build(
         bos_token_id=None,
         eos_token_id=None,
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed % 2**63)
         model = GPTNeoXForCausalLM(config)
     return model.float().eval()
@@ -92,7 +97,9 @@ def language_loss(
     model: nn.Module,
     tokens: Int[Tensor, "sequence position"],
     checkpoints: Sequence[dict[str, Tensor]] | None = None,
+    *,
     batched: bool | None = None,
+    at_once: int | None = None,
 ) -> ModuleLoss:
     """Return the loss of every next token of ``tokens``, about one or many checkpoints.
 
@@ -101,6 +108,7 @@ def language_loss(
         tokens: Ids, on the device of the model.
         checkpoints: State dicts of the model; None is the model as it is.
         batched: Run all replicas in one batched call; None decides by their size and the device.
+        at_once: Passes over more sequences go piece by piece; None goes by the logits' size.
     """
     named = None
     if checkpoints is not None:
@@ -112,7 +120,7 @@ def language_loss(
         # vmap calls fused attention once for each replica; eager attention is plain products.
         model = copy.deepcopy(model)
         model.set_attn_implementation("eager")
-    return ModuleLoss(
+    return PiecewiseLoss(
         NextTokens(model),
         token_losses,
         tokens[:, :-1],
@@ -120,7 +128,13 @@ def language_loss(
         checkpoints=named,
         vectorize=batched,
         per_token=True,
+        at_once=at_once or sequences_at_once(model.config.vocab_size, tokens.shape[1] - 1),
     )
+
+
+def sequences_at_once(vocabulary: int, length: int) -> int:
+    """Return how many sequences' logits, float32, `LOGIT_BYTES` hold; at least one."""
+    return max(1, LOGIT_BYTES // (4 * vocabulary * length))
 
 
 def flat_weights(model: nn.Module) -> Float[Tensor, " parameter"]:

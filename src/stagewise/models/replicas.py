@@ -116,9 +116,20 @@ class _Copy:
         """Return the mean loss and write its gradient into ``out``."""
         with torch.enable_grad():
             mean = self._evaluate(job).mean()
+            if out.is_cuda:  # where memory is dear: without a second gradient beside ``out``
+                self._add_gradient(mean, out.zero_())
+                return mean.detach()
             parts = torch.autograd.grad(mean, self._moving, materialize_grads=True)
         torch.cat([part.reshape(-1) for part in parts], out=out)
         return mean.detach()
+
+    def _add_gradient(self, mean: Tensor, out: Tensor) -> None:
+        """Let the backward pass add to ``out``, which every parameter's gradient is a part of."""
+        for place, part in zip(self._moving, out.split(self._sizes), strict=True):
+            place.grad = part.view(place.shape)
+        mean.backward()
+        for place in self._moving:
+            place.grad = None
 
     def _evaluate(self, job: Job) -> Tensor:
         parts = job.position.detach().split(self._sizes)

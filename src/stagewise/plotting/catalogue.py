@@ -20,6 +20,7 @@ from stagewise.plotting.language_intervention import draw_language_intervention
 from stagewise.plotting.language_scores import draw_language_llc, draw_language_scores
 from stagewise.plotting.language_text import draw_language_text
 from stagewise.plotting.multitask import draw_multitask_kernel, draw_multitask_separation
+from stagewise.plotting.scaling import draw_scaling
 from stagewise.plotting.toy_agreement import draw_toy_agreement
 from stagewise.plotting.toy_diagnostics import draw_toy_diagnostics
 from stagewise.plotting.toy_influence import draw_toy_influence, draw_toy_law, draw_toy_timing
@@ -75,6 +76,7 @@ FIGURES: Mapping[str, Entry] = MappingProxyType(
         "calibration_grid": Entry(draw_calibration_grid, ("calibration_grid",), 2.6),
         "conformance": Entry(draw_conformance, ("conformance",), 5.6),
         "bench_costs": Entry(draw_bench_costs, ("bench_costs",), 3.0),
+        "scaling": Entry(draw_scaling, ("scaling",), 3.6),
         "language_scores": Entry(draw_language_scores, ("language_scores", "language_claims"), 6.0),
         "language_influence": Entry(
             draw_language_influence, ("language_curves", "language_claims"), 4.2

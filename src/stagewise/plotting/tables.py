@@ -31,6 +31,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "conformance": "sampler version problem law headline problem_passed relative_error"
             " relative_error_se continuum_error continuum_error_se",
             "bench_costs": "axis value quantity cost",
+            "scaling": "device method quantity parameters cost fitted",
             "language_scores": "run seed step quantity group value se",
             "language_curves": "run seed kind first second step value se",
             "language_heat": "run seed moment step first second value z",

@@ -34,6 +34,9 @@ from stagewise.sampling.streams import Noise, NoiseStreams
 #: on the toy net, a fifth faster than all checkpoints at once, and than blocks of half that size.
 BLOCK_BYTES = 2**20
 
+#: The same on a GPU, which wants all work at once.
+GPU_BLOCK_BYTES = 2**30
+
 #: Says whether what has been recorded is enough.
 Until = Callable[[RunResult], bool]
 
@@ -127,6 +130,7 @@ class _Chains:
                 self.states.append(kernel.init(part, position))
         self._threads = torch.get_num_threads()
         safe = potential.loss.thread_safe and (queries is None or queries.thread_safe)
+        safe = safe and not potential.centre.is_cuda
         workers = min(self._threads, len(self.blocks)) if safe else 1
         self._pool = (
             ThreadPoolExecutor(workers, "blocks", torch.set_num_threads, (1,))
@@ -212,8 +216,9 @@ class _Chains:
 
 
 def default_block(centre: Tensor, chains: int) -> int:
-    """Return how many checkpoints to move together: a function of sizes only."""
-    return max(1, BLOCK_BYTES // (chains * centre.shape[1] * centre.element_size()))
+    """Return how many checkpoints to move together: a function of sizes and the kind of device."""
+    most = GPU_BLOCK_BYTES if centre.is_cuda else BLOCK_BYTES
+    return max(1, most // (chains * centre.shape[1] * centre.element_size()))
 
 
 def _loop(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from stagewise import seeds
 from stagewise.errors import ConfigError
+from stagewise.sampling import philox
 
 #: Most steps in a block, and the most numbers of one chain in it. Part of the streams' definition:
 #: another value gives other numbers.
@@ -88,7 +89,8 @@ class NoiseStreams:
         batch_size: Indices per minibatch; None for full gradients.
         sample_count: Number of samples that the indices are drawn from.
         dtype: Of the noise, which is drawn in float32; uniform numbers are float64.
-        device: Where the numbers are needed.
+        device: Where the numbers are needed. Normal numbers of a GPU are made there, of the same
+            words, equal but for the rounding of a logarithm and a cosine.
         threads: Threads that draw a block's chains side by side, ahead of need; 0 draws in place,
             which is faster where steps use torch's own threads: they would wait at every barrier.
     """
@@ -118,7 +120,7 @@ class NoiseStreams:
         self.seed, self.experiment = seed, experiment
         self.parameters, self.batch_size, self.sample_count = parameters, batch_size, sample_count
         self.steps = steps_per_block(parameters)
-        self._dtype, self._device, self._threads = dtype, device, threads
+        self._dtype, self._device, self._threads = dtype, torch.device(device), threads
         self._keys = {name: self._stream_keys(name) for name in ("noise", "batch", "uniform")}
         self._held: dict[str, tuple[int, Tensor]] = {}
         self._ahead: dict[int, list[Future[np.ndarray]]] = {}
@@ -149,11 +151,18 @@ class NoiseStreams:
         block, place = divmod(step, steps)
         held = self._held.get(name)
         if held is None or held[0] != block:
+            # The old block goes first: of a large model there is no room for two.
+            held = None
+            self._held.pop(name, None)
             held = self._held[name] = (block, self._block(name, block))
         return held[1][place]
 
     def _block(self, name: str, block: int) -> Tensor:
         """Return one block of all chains, (step, chain, ...)."""
+        if name == "noise" and self._device.type == "cuda":
+            count = self.steps * self.parameters
+            made = philox.normals(self._keys[name], block, count, self._device)
+            return made.reshape(len(made), self.steps, -1).transpose(0, 1).to(self._dtype)
         if name == "noise" and self._threads > 0:
             drawn = self._drawn_ahead(block)
         else:

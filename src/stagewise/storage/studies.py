@@ -18,11 +18,13 @@ class StudyRecord(NamedTuple):
         commit: Commit that was run, ending in ``-dirty`` if files differed from it.
         date: Day on which they were recorded, ``YYYY-MM-DD``.
         numbers: One flat numbers object, as in `stagewise.storage.metrics`.
+        device: What it ran on, where that is not the machine of the other records; else empty.
     """
 
     commit: str
     date: str
     numbers: dict[str, dict[str, Any]]
+    device: str = ""
 
 
 def write(record: StudyRecord, path: str | os.PathLike[str]) -> None:
@@ -31,7 +33,10 @@ def write(record: StudyRecord, path: str | os.PathLike[str]) -> None:
     Raises:
         SchemaError: A field or a number is malformed.
     """
-    write_json(path, _checked(record._asdict(), str(path))._asdict())
+    content = _checked(record._asdict(), str(path))._asdict()
+    if not record.device:
+        del content["device"]
+    write_json(path, content)
 
 
 def read(path: str | os.PathLike[str]) -> StudyRecord:
@@ -44,19 +49,23 @@ def read(path: str | os.PathLike[str]) -> StudyRecord:
 
 
 def _checked(content: object, source: str) -> StudyRecord:
-    if not isinstance(content, Mapping) or set(content) != set(StudyRecord._fields):
+    wanted = [name for name in StudyRecord._fields if name != "device"]
+    if not isinstance(content, Mapping) or set(content) - {"device"} != set(wanted):
         raise SchemaError(
-            f"{source} needs exactly the fields {list(StudyRecord._fields)}; "
+            f"{source} needs exactly the fields {wanted}; "
             f"delete it, `make {Path(source).stem}` writes it anew"
         )
-    commit, day, numbers = (content[name] for name in StudyRecord._fields)
+    commit, day, numbers = (content[name] for name in wanted)
+    device = content.get("device", "")
+    if not isinstance(device, str):
+        raise SchemaError(f"{source}: device is {device!r}; allowed is a text")
     if not isinstance(commit, str) or not commit:
         raise SchemaError(f"{source}: commit is {commit!r}; allowed is a text that is not empty")
     if not isinstance(day, str) or not _is_day(day):
         raise SchemaError(f"{source}: date is {day!r}; allowed is YYYY-MM-DD")
     if not isinstance(numbers, Mapping):
         raise SchemaError(f"{source}: numbers are no JSON object but {numbers!r}")
-    return StudyRecord(commit, day, check_numbers(numbers, source))
+    return StudyRecord(commit, day, check_numbers(numbers, source), device)
 
 
 def _is_day(text: str) -> bool:

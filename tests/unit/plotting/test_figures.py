@@ -26,6 +26,7 @@ UNSIGNED = (
     "calibration_grid",
     "conformance",
     "bench_costs",
+    "scaling",
     "language_scores",
     "language_llc",
     "language_cancel",
@@ -33,7 +34,7 @@ UNSIGNED = (
     "multitask_separation",
 )
 #: Words one of which says what a horizontal axis is.
-AXES = ("step", "γ", "control", "cells", "chains", "shared")
+AXES = ("step", "γ", "control", "cells", "chains", "shared", "parameters")
 
 
 def curves(ax: Axes, colour: str, line: str | None = None) -> list[np.ndarray]:
