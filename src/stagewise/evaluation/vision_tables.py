@@ -99,7 +99,7 @@ def sources(
 
 
 def _matrix(one: xr.Dataset, method: str) -> Similarity:
-    value = one["value"].sel(method=method).values.astype(np.float64)
+    value = one["value"].sel({"method": method}).values.astype(np.float64)
     return (value + value.T) / 2
 
 
