@@ -61,6 +61,11 @@ LANGUAGE_STUDIES = (
 )
 
 
+VISION_STUDIES = [
+    f"{IMAGES_FOLDER}/numbers_sensitivity.json".format(vrun=name) for name in STUDIED
+]
+
+
 # The numbers of all studies in one file with the settings that they were run with: what `make
 # studies` records for the paper.
 use rule numbers as study_numbers with:
@@ -69,6 +74,7 @@ use rule numbers as study_numbers with:
             rules.toy_sweep_study.output.numbers,
             rules.problem_grid_study.output.numbers,
             *LANGUAGE_STUDIES,
+            *VISION_STUDIES,
         ],
         code=code("stagewise.cli.numbers"),
     output:

@@ -13,6 +13,7 @@ from stagewise.config.language import LanguageSettings
 from stagewise.config.multitask import MultitaskSettings
 from stagewise.config.toy import ToySettings
 from stagewise.config.vision import VisionSettings
+from stagewise.config.vision_study import VisionStudySettings
 
 
 class Root(Strict):
@@ -34,6 +35,7 @@ class Root(Strict):
     language: LanguageSettings
     multitask: MultitaskSettings
     vision: VisionSettings
+    vision_study: VisionStudySettings
     bench: BenchSettings
 
 
