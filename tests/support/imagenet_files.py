@@ -63,9 +63,7 @@ def write_miniature(folder: Path) -> Miniature:
     made = {f"n{_FIRST + _APART * place:08d}": place for place in range(CLASSES - len(LEAVES))}
     nouns = INNER | LEAVES
     above = [one for one in INNER if one != ROOT]
-    nouns |= {
-        wnid: (f"thing {place}", above[place % len(above)]) for wnid, place in made.items()
-    }
+    nouns |= {wnid: (f"thing {place}", above[place % len(above)]) for wnid, place in made.items()}
     write_nouns(folder / "dict", nouns)
     classes = sorted([*LEAVES, *made])
     rng = np.random.default_rng(0)

@@ -70,7 +70,9 @@ def tree() -> xr.Dataset:
         "Б": "base Б",
     }
     ids = list(parents)
-    return items.from_arrays(id=ids, parent=list(parents.values()), label=[one.title() for one in ids])
+    return items.from_arrays(
+        id=ids, parent=list(parents.values()), label=[one.title() for one in ids]
+    )
 
 
 def block(within: float = 0.9, noise: float = 0.0, seed: int = 0) -> np.ndarray:

@@ -55,9 +55,7 @@ def studied(kernels: Sequence[xr.Dataset], of: Layout) -> Studied:
     return Studied(main, grid, named[LONG])
 
 
-def sensitivity_table(
-    found: Studied, grid: Sequence[StudiedKernel], of: Layout
-) -> pd.DataFrame:
+def sensitivity_table(found: Studied, grid: Sequence[StudiedKernel], of: Layout) -> pd.DataFrame:
     """Rows kind, job, n_beta, localization, draws, quantity, value, se.
 
     Quantities: ``auroc <relation>`` with its error over classes, ``agreement``, the rank correlation

@@ -231,9 +231,7 @@ def test_errors_of_the_kernel_are_over_sampling_seeds(numbers: dict, of: Layout)
     entry = numbers["vision.auroc.same_class.kernel"]
     assert entry["value"] == pytest.approx(np.mean(each))
     assert entry["n"] == 2
-    both = [
-        alignment_rows(one, of, PERMUTATIONS, 1)[0]["value"] for one in found.main.values()
-    ]
+    both = [alignment_rows(one, of, PERMUTATIONS, 1)[0]["value"] for one in found.main.values()]
     entry = numbers["vision.alignment.spearman.kernel"]
     assert entry["se"] == pytest.approx(np.std(both, ddof=1) / np.sqrt(2))
 

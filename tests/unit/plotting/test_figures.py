@@ -43,7 +43,13 @@ UNSIGNED = (
     "vision_detectors",
 )
 #: Pictures and maps, whose places have no unit.
-WITHOUT_AXES = ("vision_sheet", "vision_map", "vision_neighbours", "vision_matrix", "vision_influence")
+WITHOUT_AXES = (
+    "vision_sheet",
+    "vision_map",
+    "vision_neighbours",
+    "vision_matrix",
+    "vision_influence",
+)
 #: Words one of which says what a horizontal axis is.
 AXES = ("step", "γ", "control", "cells", "chains", "shared", "draws", "depth", "AUROC")
 
