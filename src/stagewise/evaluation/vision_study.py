@@ -50,7 +50,8 @@ def studied(kernels: Sequence[xr.Dataset], of: Layout) -> Studied:
     grid = {name: one for name, one in named.items() if name.startswith("grid_")}
     if not (main and grid and LONG in named):
         raise SchemaError(
-            f"there are kernels {sorted(named)}; pass those of main runs, of the grid, and a long one"
+            f"there are kernels {sorted(named)}; pass those of main runs, of the grid, and a long "
+            "one"
         )
     return Studied(main, grid, named[LONG])
 
@@ -58,8 +59,9 @@ def studied(kernels: Sequence[xr.Dataset], of: Layout) -> Studied:
 def sensitivity_table(found: Studied, grid: Sequence[StudiedKernel], of: Layout) -> pd.DataFrame:
     """Rows kind, job, n_beta, localization, draws, quantity, value, se.
 
-    Quantities: ``auroc <relation>`` with its error over classes, ``agreement``, the rank correlation
-    with the mean of the main kernels (of a main kernel: with the mean of the others), and `CHECKS`.
+    Quantities: ``auroc <relation>`` with its error over classes, ``agreement``, the rank
+    correlation with the mean of the main kernels (of a main kernel: with the mean of the others),
+    and `CHECKS`.
     Of the long kernel a row for each number of its first draws.
     """
     main = {name: matrix_of(one, "kernel") for name, one in found.main.items()}
