@@ -23,9 +23,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 PAIRS = {"2.11.0": "0.26.0"}
 #: Import name -> distribution, where they differ.
 DISTRIBUTIONS = {
+    "PIL": "pillow",
     "huggingface_hub": "huggingface-hub",
     "pydantic_core": "pydantic",
     "sklearn": "scikit-learn",
+    "umap": "umap-learn",
     "yaml": "pyyaml",
 }
 

@@ -101,14 +101,9 @@ def matrix() -> pd.DataFrame:
 
 
 def neighbours() -> pd.DataFrame:
+    related = ("same class", "unrelated")
     rows = [
-        (
-            method,
-            f"held/{query}",
-            rank,
-            f"held/{query + rank}",
-            ("same class", "unrelated")[rank % 2],
-        )
+        (method, f"held/{query}", rank, f"held/{query + rank}", related[rank % 2])
         for method, query, rank in product(("kernel", "penultimate"), range(3), range(1, 4))
     ]
     return _table(rows, "method query rank neighbour related")
@@ -132,6 +127,25 @@ def influence() -> pd.DataFrame:
     return _table(rows, columns)
 
 
+N_BETA, LOCALIZATION, LONG_DRAWS = (1e3, 1e4), (1e4, 1e5, 1e6), (32, 64, 128)
+
+
+def sensitivity() -> pd.DataFrame:
+    quantities = (*(f"auroc {name}" for name in RELATIONS[:3]), "agreement", "mean_excess")
+    rows = [
+        ("grid", f"grid_{i}_{j}", *at, 64, name, 0.5 + (i + j) / 10 + place / 100, se)
+        for (i, j) in product(range(2), range(3))
+        for at in ((N_BETA[i], LOCALIZATION[j]),)
+        for place, name in enumerate(quantities)
+        for se in (0.02 if name.startswith("auroc") else np.nan,)
+    ]
+    rows += [
+        ("long", "long", np.nan, np.nan, draws, name, 0.5 + draws / 400, 0.01)
+        for draws, name in product(LONG_DRAWS, quantities[:3])
+    ]
+    return _table(rows, "kind job n_beta localization draws quantity value se")
+
+
 def vision_tables() -> dict[str, pd.DataFrame]:
     """All tables by name."""
     return {
@@ -144,6 +158,7 @@ def vision_tables() -> dict[str, pd.DataFrame]:
         "vision_map": plane(),
         "vision_matrix": matrix(),
         "vision_neighbours": neighbours(),
+        "vision_sensitivity": sensitivity(),
         "vision_detectors": detectors(),
         "vision_influence": influence(),
     }

@@ -53,7 +53,10 @@ if image_runs_with("vision_detectors"):
 STUDY_FIGURES = {
     "toy_sweep": ["toy_sweep"],
     "calibration_grid": ["calibration_grid"],
+    "vision_sensitivity": ["vision_sensitivity"],
 }
+if not STUDIED:
+    del STUDY_FIGURES["vision_sensitivity"]
 if INTERVENTION is not None:
     STUDY_FIGURES |= BRANCH_FIGURES
 

@@ -61,6 +61,11 @@ LANGUAGE_STUDIES = (
 )
 
 
+VISION_STUDIES = [
+    f"{IMAGES_FOLDER}/numbers_sensitivity.json".format(vrun=name) for name in STUDIED
+]
+
+
 # The numbers of all studies in one file with the settings that they were run with: what `make
 # studies` records for the paper.
 use rule numbers as study_numbers with:
@@ -70,6 +75,7 @@ use rule numbers as study_numbers with:
             rules.problem_grid_study.output.numbers,
             *LANGUAGE_STUDIES,
             rules.scaling_numbers.output.numbers,
+            *VISION_STUDIES,
         ],
         code=code("stagewise.cli.numbers"),
     output:

@@ -101,8 +101,8 @@ rule vision_kernel:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=image_table_memory,
+        runtime=image_minutes,
     params:
         settings=lambda w: settings(name=w.vjob, diagnostics=VISION.diagnostics),
         code=digest("stagewise.cli.vision_kernel"),
@@ -162,8 +162,8 @@ rule vision_tables:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=image_table_memory,
+        runtime=image_minutes,
     params:
         settings=lambda w: settings(
             seed=CONFIG.seed,
@@ -195,8 +195,8 @@ rule vision_map:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=image_table_memory,
+        runtime=image_minutes,
     params:
         settings=lambda w: settings(seed=CONFIG.seed, neighbours=VISION.map_neighbours),
         code=digest("stagewise.cli.vision_map"),

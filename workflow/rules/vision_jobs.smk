@@ -37,7 +37,8 @@ def image_jobs(run, study=False):
     one = dict(labels="clean", step=None, run_seed=run.seeds[0], recorded="held")
     if study:
         grid = run.study
-        return {
+        long = chains_of(run, draws=CONFIG.vision_study.long_draws)
+        return {"long": one | dict(sampling=long)} | {
             f"grid_{i}_{j}": one
             | dict(
                 sampling=chains_of(
@@ -160,6 +161,11 @@ def image_gpu(w):
 def image_memory(w):
     """Megabytes of a job that holds the images, the network and its activations."""
     return 24000 if is_large(w) else 3500
+
+
+def image_table_memory(w):
+    """Megabytes of a job on similarities of all recorded images: some fifty matrices at most."""
+    return 3000 + 50 * 8 * IMAGE_RUNS[w.vrun].recorded ** 2 // 10**6
 
 
 def image_minutes(w):

@@ -38,7 +38,7 @@ def vision_mislabel(
     whole = trace.merge([trace.read(path) for path in traces])
     judged = Judged(
         detectors.read(detected),
-        found["value"].sel(method="kernel").values.astype(np.float64),
+        found["value"].sel({"method": "kernel"}).values.astype(np.float64),
         found["variance"].values,
         bif(whole),
         _pixels(images),

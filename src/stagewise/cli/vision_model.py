@@ -1,6 +1,7 @@
 """What the torch stages on images share: tensors of images, networks, checkpoints."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ def inputs_of(
     Images of a folder are read from it, normalised as ImageNet's are.
     """
     if "pixels" not in images:
-        paths = images["path"].values.tolist()
+        paths = [Path(one) for one in images["path"].values]
         return load_images(paths, int(images.attrs["size"])).to(device())
     grey = torch.from_numpy(images["pixels"].values.astype(np.float32))
     normal = (grey / LEVELS - shift) / scale

@@ -14,6 +14,7 @@ from stagewise.config.multitask import MultitaskSettings
 from stagewise.config.scaling import ScalingSettings
 from stagewise.config.toy import ToySettings
 from stagewise.config.vision import VisionSettings
+from stagewise.config.vision_study import VisionStudySettings
 
 
 class Root(Strict):
@@ -36,6 +37,7 @@ class Root(Strict):
     multitask: MultitaskSettings
     vision: VisionSettings
     scaling: ScalingSettings
+    vision_study: VisionStudySettings
     bench: BenchSettings
 
 

@@ -145,12 +145,13 @@ def law_numbers(kernels: Sequence[xr.Dataset]) -> dict[str, Summary]:
 
 
 def coupling_numbers(kernels: Mapping[str, Sequence[xr.Dataset]]) -> dict[str, Summary]:
-    """Return the mean correlation across tasks over seeds, and the largest deviate, by batches."""
+    """Return the mean correlation across tasks over seeds, and the deviates' size, by batches."""
     numbers, table = {}, coupling_table(kernels)
     for kind, of_kind in kernels.items():
         numbers[f"coupling.{kind}"] = summarize(table[table["batches"] == kind]["value"].to_numpy())
         z = np.concatenate([_deviates(one, 0) for one in of_kind])
         numbers[f"coupling.{kind}.z"] = largest(z)
+        numbers[f"coupling.{kind}.rms_z"] = exact(np.sqrt(np.mean(z**2)), z.size)
         chains = min(int(one.attrs["chains"]) for one in of_kind)
         numbers["coupling.bound"] = bound(z.size, chains)
     return numbers

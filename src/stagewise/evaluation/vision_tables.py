@@ -80,26 +80,27 @@ def sources(
     for one in kernels:
         kind, _, number = str(one.attrs["name"]).partition("_")
         if kind == "main":
-            main[int(number)] = _matrix(one, "kernel")
+            main[int(number)] = matrix_of(one, "kernel")
             for name in one["method"].values.astype(str):
                 if name.startswith("kernel_"):
-                    parts[int(number), int(name[7:])] = _matrix(one, name)
+                    parts[int(number), int(name[7:])] = matrix_of(one, name)
             parts[int(number), int(one.attrs["draws"])] = main[int(number)]
         elif kind == "early":
-            early[int(number)] = _matrix(one, "kernel")
+            early[int(number)] = matrix_of(one, "kernel")
         elif kind == "prior":
-            prior = _matrix(one, "kernel")
+            prior = matrix_of(one, "kernel")
     last = max(similarities, key=lambda one: int(one.attrs["step"]))
     if prior is None or not main:
         raise SchemaError("kernels of main runs and of the prior are needed; pass both")
-    features = {int(one.attrs["step"]): _matrix(one, "penultimate") for one in similarities}
+    features = {int(one.attrs["step"]): matrix_of(one, "penultimate") for one in similarities}
     step = int(last.attrs["step"])
-    baselines = {name: _matrix(last, name) for name in last["method"].values.astype(str)}
+    baselines = {name: matrix_of(last, name) for name in last["method"].values.astype(str)}
     return Sources(main, prior, parts, early, baselines, features, step)
 
 
-def _matrix(one: xr.Dataset, method: str) -> Similarity:
-    value = one["value"].sel(method=method).values.astype(np.float64)
+def matrix_of(one: xr.Dataset, method: str) -> Similarity:
+    """A file's similarity by one method, symmetric to the last digit."""
+    value = one["value"].sel({"method": method}).values.astype(np.float64)
     return (value + value.T) / 2
 
 
@@ -201,7 +202,8 @@ def neighbour_table(of: Layout, found: Sources, rng: np.random.Generator) -> pd.
         for query in chosen:
             near = names[method][query].copy()
             near[of.variants == of.variants[query]] = -np.inf
-            for rank, other in enumerate(np.argsort(-near)[:NEIGHBOURS], start=1):
+            nearest = [one for one in np.argsort(-near)[:NEIGHBOURS] if np.isfinite(near[one])]
+            for rank, other in enumerate(nearest, start=1):
                 rows.append(
                     {
                         "method": method,

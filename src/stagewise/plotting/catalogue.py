@@ -42,6 +42,7 @@ from stagewise.plotting.vision_map import (
     draw_vision_neighbours,
     draw_vision_sheet,
 )
+from stagewise.plotting.vision_sensitivity import draw_vision_sensitivity
 
 Draw = Callable[[Figure, Mapping[str, pd.DataFrame]], None]
 
@@ -103,6 +104,7 @@ FIGURES: Mapping[str, Entry] = MappingProxyType(
         "vision_clusters": Entry(draw_vision_clusters, ("vision_alignment", "vision_depths"), 2.6),
         "vision_matrix": Entry(draw_vision_matrix, ("vision_matrix",), 3.2),
         "vision_early": Entry(draw_vision_early, (*_MAP, "vision_early"), 3.8),
+        "vision_sensitivity": Entry(draw_vision_sensitivity, ("vision_sensitivity",), 2.4),
         "vision_influence": Entry(draw_vision_influence, ("vision_influence",), 2.2),
         "vision_detectors": Entry(draw_vision_detectors, ("vision_detectors",), 2.2),
     }

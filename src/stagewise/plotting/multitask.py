@@ -97,7 +97,7 @@ def draw_multitask_kernel(figure: Figure, tables: Mapping[str, pd.DataFrame]) ->
     bar = figure.colorbar(image, ax=list(axes[0]), shrink=0.8, extend="both")
     bar.set_label("posterior correlation $R$")
     handles = [line_handle(look, marker=True) for look in TASKS.values()]
-    axes[1, -1].legend(handles=handles, loc="upper right")
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
 def draw_curves(ax: Axes, table: pd.DataFrame, looks: Mapping[str, Look]) -> None:
@@ -161,5 +161,7 @@ def draw_multitask_separation(figure: Figure, tables: Mapping[str, pd.DataFrame]
     draw_zero(means)
     draw_curves(means, table, RELATIONS)
     means.set_ylabel("mean correlation")
+    low, high = means.get_ylim()
+    means.set_ylim(low, high + 0.25 * (high - low))  # room for the legend above the curves
     means.legend(loc="upper right")
     draw_coupling(coupling, tables["multitask_coupling"])

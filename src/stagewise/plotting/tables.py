@@ -54,6 +54,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "vision_map": "run step id x y zoom",
             "vision_matrix": "run method row column group value",
             "vision_neighbours": "run method query rank neighbour related",
+            "vision_sensitivity": "run kind job n_beta localization draws quantity value se",
             "vision_detectors": "run detector value se n",
             "vision_influence": "run method query side rank sample value conflict flipped pixels"
             " query_pixels",

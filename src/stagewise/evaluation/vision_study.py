@@ -1,0 +1,156 @@
+"""How the loss kernel of images depends on the sampler's settings, and what many draws add."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Float
+
+from stagewise.config.vision_study import StudiedKernel
+from stagewise.errors import SchemaError
+from stagewise.estimators.gates import familywise_z
+from stagewise.evaluation.alignment import spearman
+from stagewise.evaluation.curves import Summary, summarize
+from stagewise.evaluation.records import exact
+from stagewise.evaluation.vision import Layout, alignment_rows, depth_rows, relation_rows
+from stagewise.evaluation.vision_numbers import RATE
+from stagewise.evaluation.vision_tables import FOLLOWED, matrix_of
+
+LONG = "long"
+#: Attributes of a kernel's file that go into the table as they are.
+CHECKS = ("mean_excess", "null_max_abs_z", "drift_max_z", "rhat_loss_max", "chains_dropped")
+
+
+class Studied(NamedTuple):
+    """Files of kernels by the name of their job.
+
+    Attributes:
+        main: Those that the paper is about, one a sampling seed.
+        grid: At other settings.
+        long: With many draws.
+    """
+
+    main: Mapping[str, xr.Dataset]
+    grid: Mapping[str, xr.Dataset]
+    long: xr.Dataset
+
+
+def studied(kernels: Sequence[xr.Dataset], of: Layout) -> Studied:
+    """Sort the files of the study.
+
+    Raises:
+        SchemaError: A file is of other images, or a kind of file is missing.
+    """
+    if any(one["sample"].values.astype(str).tolist() != of.ids for one in kernels):
+        raise SchemaError("a kernel is of other images than the recorded ones; sample it again")
+    named = {str(one.attrs["name"]): one for one in kernels}
+    main = {name: one for name, one in named.items() if name.startswith("main_")}
+    grid = {name: one for name, one in named.items() if name.startswith("grid_")}
+    if not (main and grid and LONG in named):
+        raise SchemaError(
+            f"there are kernels {sorted(named)}; pass those of main runs, of the grid, and a long "
+            "one"
+        )
+    return Studied(main, grid, named[LONG])
+
+
+def sensitivity_table(found: Studied, grid: Sequence[StudiedKernel], of: Layout) -> pd.DataFrame:
+    """Rows kind, job, n_beta, localization, draws, quantity, value, se.
+
+    Quantities: ``auroc <relation>`` with its error over classes, ``agreement``, the rank
+    correlation with the mean of the main kernels (of a main kernel: with the mean of the others),
+    and `CHECKS`.
+    Of the long kernel a row for each number of its first draws.
+    """
+    main = {name: matrix_of(one, "kernel") for name, one in found.main.items()}
+    pooled = np.mean(list(main.values()), axis=0)
+    rows: list[dict] = []
+    for name, one in found.main.items():
+        rest = [value for other, value in main.items() if other != name]
+        tags = {"kind": "main", "job": name, "n_beta": np.nan, "localization": np.nan}
+        rows += _rows(one, "kernel", of, np.mean(rest, axis=0) if rest else None, tags)
+    for cell in grid:
+        tags = {"kind": "grid", "job": cell.name, "n_beta": cell.n_beta}
+        tags["localization"] = cell.localization
+        rows += _rows(found.grid[cell.name], "kernel", of, pooled, tags)
+    tags = {"kind": LONG, "job": LONG, "n_beta": np.nan, "localization": np.nan}
+    for method in found.long["method"].values.astype(str):
+        rows += _rows(found.long, method, of, pooled, tags)
+    return pd.DataFrame(rows)
+
+
+def _rows(
+    one: xr.Dataset,
+    method: str,
+    of: Layout,
+    other: Float[np.ndarray, "sample sample"] | None,
+    tags: Mapping[str, object],
+) -> list[dict]:
+    """Return the rows of one matrix of a file: of all draws, or of the first ones alone."""
+    value = matrix_of(one, method)
+    part = method.rpartition("_")[2]
+    draws = int(part) if part.isdigit() else int(one.attrs["draws"])
+    head = {**tags, "draws": draws * int(one.attrs["chains"])}
+    rows = [
+        {**head, "quantity": f"auroc {row['relation']}", "value": row["value"], "se": row["se"]}
+        for row in relation_rows(value, of, FOLLOWED)
+    ]
+    if other is not None:
+        agreed = spearman(value, other)
+        rows.append({**head, "quantity": "agreement", "value": agreed, "se": np.nan})
+    if method == "kernel":
+        checks = ((name, float(one.attrs[name])) for name in CHECKS)
+        rows += [{**head, "quantity": name, "value": seen, "se": np.nan} for name, seen in checks]
+    return rows
+
+
+def study_numbers(
+    table: pd.DataFrame, found: Studied, of: Layout, permutations: int, seed: int
+) -> dict[str, Summary]:
+    """Return the best and the worst cell of the grid, and what the long kernel knows."""
+    grid = table[table["kind"] == "grid"]
+    numbers = {"grid.cells": exact(grid["job"].nunique())}
+    for quantity, cells in grid.groupby("quantity", sort=False):
+        name = str(quantity).replace(" ", "_").replace("auroc_", "auroc.")
+        cells = cells.sort_values("value", kind="stable")
+        for side, cell in (("least", cells.iloc[0]), ("most", cells.iloc[-1])):
+            key = f"grid.{name}.{side}"
+            numbers[key] = Summary(float(cell["value"]), float(cell["se"]), 0)
+            if name.startswith("auroc.") or name == "agreement":
+                numbers[f"{key}.n_beta"] = exact(float(cell["n_beta"]))
+                numbers[f"{key}.localization"] = exact(float(cell["localization"]))
+    kernels = [*found.grid.values(), found.long]
+    for name, sides in (("null", 2), ("drift", 1)):
+        entries = sum(int(one.attrs[f"{name}_entries"]) for one in kernels)
+        numbers[f"{name}.bound"] = exact(familywise_z(entries, RATE, sides))
+    main = table[(table["kind"] == "main") & (table["quantity"] == "agreement")]
+    numbers["main.agreement"] = summarize(main["value"].to_numpy())
+    return numbers | _long(table, found.long, of, permutations, seed)
+
+
+def _long(
+    table: pd.DataFrame, long: xr.Dataset, of: Layout, permutations: int, seed: int
+) -> dict[str, Summary]:
+    rows = table[(table["kind"] == LONG) & (table["draws"] == table["draws"].max())]
+    numbers = {
+        "long." + str(row.quantity).replace(" ", "_").replace("auroc_", "auroc."): Summary(
+            float(row.value), float(row.se), 0
+        )
+        for row in rows.itertuples(index=False)
+    }
+    numbers["long.draws"] = exact(int(rows["draws"].iloc[0]))
+    numbers["long.correlation.se"] = exact(float(np.median(long["se"].values)))
+    value = matrix_of(long, "kernel")
+    for row in alignment_rows(value, of, permutations, seed):
+        if row["measure"] == "spearman" and row["tree"] == "wu_palmer":
+            scope = "" if row["scope"] == "all" else f".{row['scope']}"
+            numbers[f"long.alignment.spearman{scope}"] = exact(row["value"])
+            numbers[f"long.alignment.spearman{scope}_null"] = exact(row["null"])
+            numbers[f"long.alignment.spearman{scope}_p"] = exact(row["p"])
+    for row in depth_rows(value, of, permutations, seed):
+        key = f"long.{row['measure']}.depth{row['depth']}"
+        numbers[key] = exact(row["value"])
+        numbers[f"{key}_null"] = exact(row["null"])
+    return numbers

@@ -1,0 +1,90 @@
+"""The study of the sampler's settings: cells by name, the best and the worst, the long kernel.
+
+Caught: a cell under another's settings, an agreement of a kernel with itself, draws of one chain
+for those of all, the least taken for the most.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stagewise.config.vision_study import StudiedKernel
+from stagewise.errors import SchemaError
+from stagewise.evaluation.alignment import spearman
+from stagewise.evaluation.vision import Layout, layout
+from stagewise.evaluation.vision_study import (
+    Studied,
+    sensitivity_table,
+    studied,
+    study_numbers,
+)
+from stagewise.evaluation.vision_tables import matrix_of
+from support.vision_files import CLASSES, block, kernel, kernels, recorded, tree
+
+GRID = [
+    StudiedKernel(name=f"grid_0_{place}", n_beta=10.0, localization=10.0**place)
+    for place in range(2)
+]
+
+
+@pytest.fixture(scope="module")
+def of() -> Layout:
+    return layout(recorded(), tree(), dict.fromkeys(CLASSES, 3))
+
+
+@pytest.fixture(scope="module")
+def found(of: Layout) -> Studied:
+    cells = [
+        kernel(one.name, {"kernel": block(0.1 + 0.8 * place, 0.2, 30 + place)})
+        for place, one in enumerate(GRID)
+    ]
+    long = kernel("long", {"kernel": block(0.9, 0.1, 50), "kernel_4": block(0.5, 0.4, 51)})
+    return studied([*kernels(), *cells, long], of)
+
+
+@pytest.fixture(scope="module")
+def table(found: Studied, of: Layout) -> pd.DataFrame:
+    return sensitivity_table(found, GRID, of)
+
+
+def test_a_cell_has_its_own_settings_and_values(table: pd.DataFrame, found: Studied) -> None:
+    pooled = np.mean([matrix_of(one, "kernel") for one in found.main.values()], axis=0)
+    rows = table[table["quantity"] == "agreement"].set_index("job")
+    for cell in GRID:
+        assert rows.loc[cell.name, "localization"] == cell.localization
+        own = matrix_of(found.grid[cell.name], "kernel")
+        assert rows.loc[cell.name, "value"] == pytest.approx(spearman(own, pooled))
+
+
+def test_main_kernels_agree_with_the_others_not_with_themselves(
+    table: pd.DataFrame, found: Studied
+) -> None:
+    one, other = (matrix_of(each, "kernel") for each in found.main.values())
+    rows = table[(table["kind"] == "main") & (table["quantity"] == "agreement")]
+    np.testing.assert_allclose(rows["value"], spearman(one, other))
+
+
+def test_the_long_kernel_is_there_by_its_draws(table: pd.DataFrame) -> None:
+    assert sorted(table[table["kind"] == "long"]["draws"].unique()) == [32, 64]
+
+
+def test_numbers_name_the_cells_of_least_and_most(
+    table: pd.DataFrame, found: Studied, of: Layout
+) -> None:
+    numbers = study_numbers(table, found, of, 10, seed=1)
+    cells = table[(table["kind"] == "grid") & (table["quantity"] == "auroc same class")]
+    assert numbers["grid.auroc.same_class.least"].value == cells["value"].min()
+    assert numbers["grid.auroc.same_class.most"].value == cells["value"].max()
+    best = cells.sort_values("value").iloc[-1]
+    assert numbers["grid.auroc.same_class.most.localization"].value == best["localization"]
+    assert numbers["grid.cells"].value == len(GRID)
+    assert numbers["long.draws"].value == 64
+    for key in ("long.alignment.spearman", "long.nmi.depth1", "long.auroc.same_class"):
+        assert key in numbers
+
+
+def test_missing_kinds_and_other_images_are_refused(of: Layout) -> None:
+    with pytest.raises(SchemaError, match="and a long one"):
+        studied(kernels(), of)
+    with pytest.raises(SchemaError, match="other images"):
+        studied([kernels()[0].isel(sample=slice(None, None, -1))], of)
