@@ -28,12 +28,12 @@ def expected_studies(
     if out.is_file() and studies.read(out).numbers == found:
         print(f"expected_studies: {out} holds these {len(found)} numbers already")
         return
-    record = studies.StudyRecord(_commit(out.parent), f"{datetime.now(UTC):%Y-%m-%d}", found)
+    record = studies.StudyRecord(commit_of(out.parent), f"{datetime.now(UTC):%Y-%m-%d}", found)
     studies.write(record, out)
     print(f"expected_studies: {len(found)} numbers of {record.commit} recorded in {out}")
 
 
-def _commit(records: Path) -> str:
+def commit_of(records: Path) -> str:
     """Returns the commit of the working folder; "unknown" outside a repository.
 
     It ends in ``-dirty`` if any file differs from it, new ones included; the folder of the records
