@@ -13,10 +13,12 @@ PRETRAINED = """
 language:
   runs:
     public:
-      source: {kind: documents, path: data/text.jsonl, tokenizer: here, length: 8, train: 2, held: 2}
+      source:
+        {kind: documents, path: data/text.jsonl, tokenizer: here, length: 8, train: 2, held: 2}
       network: {kind: pretrained, model: here, cache: cache}
       sampling: {n_beta: 1.0, localization: 1.0, step_size: 1.0e-4, batch_size: 2, chains: 8,
-                 burn_in: 1, draws: 8, prior_draws: 8, recorded: 2, checkpoint_block: 1, chain_block: 8}
+                 burn_in: 1, draws: 8, prior_draws: 8, recorded: 2, checkpoint_block: 1,
+                 chain_block: 8}
       grids: {0: [0, 8]}
 vision:
   runs:

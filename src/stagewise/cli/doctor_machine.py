@@ -53,11 +53,12 @@ def needs_gpu(config: Root) -> list[str]:
 
 def python() -> Finding:
     """Python itself."""
-    found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return missing(
-            "python", found, "install Python 3.11 or newer; make .venv PYTHON=python3.11"
-        )
+    from packaging.specifiers import SpecifierSet
+
+    found, allowed = platform.python_version(), metadata.metadata("stagewise")["Requires-Python"]
+    if found not in SpecifierSet(allowed):
+        text = f"{found}, allowed is {allowed}"
+        return missing("python", text, "install one and name it: make .venv PYTHON=python3.11")
     return ok("python", f"{found} at {sys.prefix}")
 
 
