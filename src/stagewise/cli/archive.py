@@ -23,20 +23,16 @@ Figures that these tables are enough for: {figures}.
 """
 
 
-def archive(
-    tables: Path = Path("results/tables"), out: Path = Path("archive"), configfile: str = ""
-) -> None:
+def archive(tables: Path = Path("results/tables"), out: Path = Path("archive")) -> None:
     """Copies tables that figures show, each read and checked, into a folder that it replaces.
 
     The folder is whole or as it was: it is filled beside its place and then put there. Tables that
-    no figure shows, such as those of an older version, are left out. ``--configfile`` is what the
-    run was given, for the message if there are no tables.
+    no figure shows, such as those of an older version, are left out.
     """
     wanted = sorted({name for entry in FIGURES.values() for name in entry.tables})
     found = [name for name in wanted if (tables / f"{name}.csv").is_file()]
     if not found:
-        run = f"snakemake figures --configfile {configfile}" if configfile else "make figures"
-        raise SchemaError(f"{tables} has no table of a figure: run `{run}` first")
+        raise SchemaError(f"{tables} has no table of a figure: run `make figures` first")
     if out.exists() and not _is_archive(out):
         raise StagewiseError(
             f"{out} holds other things than an archive: move it away, or name another with --out"
