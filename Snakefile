@@ -33,7 +33,7 @@ onstart:
 
 
 onerror:
-    for message in explain(Path(log)):
+    for message in explain(log):
         print(f"workflow: {message}", file=sys.stderr)
 
 

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_a_full_disk_in_the_middle_of_a_stage_is_named_and_a_rerun_completes(
 def as_nobody(folder: Path, answers: object) -> None:
     """Writes into a folder with the rights of a user who has none there."""
     if os.geteuid() == 0:
-        os.seteuid(65534)
+        os.setuid(65534)
     for action in (
         lambda: write_json(folder / "new" / "a.json", {}),
         lambda: write_json(folder / "a.json", {}),
@@ -101,9 +102,10 @@ def test_a_read_only_folder_is_named_with_the_remedy(tmp_path: Path) -> None:
     """With real rights: in a process of its own that gives up root's, if it has them."""
     folder = tmp_path / "results"
     folder.mkdir(mode=0o555)
-    for above in (tmp_path, *tmp_path.parents[:2]):
-        if above.stat().st_uid == os.getuid() and above.name.startswith(("test_", "pytest-")):
-            above.chmod(0o755)
+    for above in (tmp_path, *tmp_path.parents):
+        if above == Path(tempfile.gettempdir()):
+            break
+        above.chmod(0o755)
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     child = context.Process(target=as_nobody, args=(folder, answers))
@@ -180,7 +182,7 @@ def test_a_job_that_died_without_a_word_is_explained(
     log, run = tmp_path / "job.log", tmp_path / "snakemake.log"
     log.write_text(own)
     run.write_text(FAILED.format(log=log))
-    found = explain(run)
+    found = explain([run])
     assert len(found) == killed
     if killed:
         assert f"toy_sample was killed: {log} ends without an error" in found[0]

@@ -32,11 +32,10 @@ rule all:
 KILLED = """
 import os
 import sys
-from pathlib import Path
 from stagewise.cli.faults import explain
 
 onerror:
-    for message in explain(Path(log)):
+    for message in explain(log):
         print(f"workflow: {message}", file=sys.stderr)
 
 rule all:

@@ -32,16 +32,16 @@ def refuse_closed(folders: Sequence[str]) -> None:
             ) from error
 
 
-def explain(log: Path) -> list[str]:
+def explain(logs: Sequence[str | Path]) -> list[str]:
     """Explains failed jobs whose own log holds no error: something killed them.
 
     Args:
-        log: Snakemake's log of the run.
+        logs: Snakemake's own logs of the run.
 
     Returns:
         A message for each such job: which, why most likely, and what to do.
     """
-    text = log.read_text(encoding="utf-8", errors="replace")
+    text = "\n".join(Path(log).read_text(encoding="utf-8", errors="replace") for log in logs)
     found = {}
     for rule, body in _FAILED.findall(text):
         own, stage = _LOG.search(body), _STAGE.search(body)

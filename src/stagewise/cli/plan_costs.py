@@ -115,9 +115,10 @@ class Estimator:
 
     def _distance(
         self, job: Job, size: Work | None, read: float, one: Measured
-    ) -> tuple[bool, float]:
-        factor, _ = _factor(job, size, read, one)
-        return one.key != job.key, abs(math.log(max(factor, 1e-12)))
+    ) -> tuple[bool, float, bool]:
+        """Order measurements: known work first, then the nearest, then the job's own."""
+        factor, sure = _factor(job, size, read, one)
+        return not sure, round(abs(math.log(max(factor, 1e-12))), 3), one.key != job.key
 
     def _counted(self, job: Job, size: Work | None, read: float) -> Cost:
         """Estimate a job of which no like was measured: on a GPU, by operations over a rate."""
