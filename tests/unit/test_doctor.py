@@ -107,7 +107,7 @@ def test_an_incomplete_checkpoint_is_missing(config: Root) -> None:
 
 def test_a_torchvision_of_another_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"torch": "2.11.0", "torchvision": "0.25.0"}
-    monkeypatch.setattr(doctor_machine.metadata, "version", versions.__getitem__)
+    monkeypatch.setattr(doctor_machine.metadata, "version", lambda name: versions.get(name, "0"))
     found = doctor_machine.torch_pair()
     assert found.level == "missing"
     assert "torch 2.11 goes with torchvision 0.26" in found.remedy

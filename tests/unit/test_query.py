@@ -78,8 +78,8 @@ def results(tmp_path: Path) -> Path:
         sample=["a", "b"], method="bif",
     )  # fmt: skip
     scores.write(other, tmp_path / "calibration/digits/runs/calibrated.nc")
-    losses = np.random.default_rng(0).normal(size=(1, 8, 6, 3))
-    whole = make_trace(losses, queries=losses[..., :1], query_ids=["held/A"]).isel(checkpoint=0)
+    losses = np.random.default_rng(0).normal(size=(8, 6, 3))
+    whole = make_trace(losses, queries=losses[..., :1], query_ids=["held/A"])
     for first in (0, 4):
         path = tmp_path / f"vision/glyphs/traces/judged_chain{first}.nc"
         trace.write(whole.isel(chain=slice(first, first + 4)), path)
