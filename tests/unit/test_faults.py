@@ -110,7 +110,7 @@ def test_a_read_only_folder_is_named_with_the_remedy(tmp_path: Path) -> None:
     answers = context.Queue()
     child = context.Process(target=as_nobody, args=(folder, answers))
     child.start()
-    found = [answers.get(timeout=30) for _ in range(4)]
+    found = [answers.get(timeout=120) for _ in range(4)]
     child.join()
     for message in found:
         assert str(folder) in message

@@ -85,7 +85,9 @@ def _known(jobs: Sequence[Job], path: Path) -> tuple[list[Measured], list[str]]:
             fresh = {one.rule for one in here}
             kept = [one for one in kept if one.rule not in fresh]
             found += kept
-            sources.append(f"{len(kept)} jobs of {path} ({attrs['commit']}, {attrs['date']})")
+            sources.append(
+                f"{len(kept)} jobs of {path} ({attrs.get('commit', 'unknown')}, {attrs.get('date', 'undated')})"
+            )
     return found, [one for one in sources if not one.startswith("0 ")]
 
 
