@@ -85,9 +85,8 @@ def _known(jobs: Sequence[Job], path: Path) -> tuple[list[Measured], list[str]]:
             fresh = {one.rule for one in here}
             kept = [one for one in kept if one.rule not in fresh]
             found += kept
-            sources.append(
-                f"{len(kept)} jobs of {path} ({attrs.get('commit', 'unknown')}, {attrs.get('date', 'undated')})"
-            )
+            origin = ", ".join(str(attrs.get(name, "?")) for name in ("commit", "date"))
+            sources.append(f"{len(kept)} jobs of {path} ({origin})")
     return found, [one for one in sources if not one.startswith("0 ")]
 
 
