@@ -17,7 +17,7 @@ export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help .venv paper smoke studies studies-calibration bench figures images archive check expected test lint lock clean
+.PHONY: help .venv paper smoke studies studies-calibration bench figures images archive check expected doctor plan test lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,8 +57,7 @@ images: .venv ## redraw the README's picture from the default run
 
 archive: .venv ## pack the tables behind every figure into archive/
 	@$(WORKFLOW) figures $(ARGS)
-	@rm -rf archive && mkdir archive && cp -p results/tables/*.csv archive/
-	@echo "redraw from it: snakemake figures --config tables=archive/"
+	@$(PY) -m stagewise.cli.archive
 
 check: .venv ## compare the numbers of the last make paper with paper/expected; fails on deviations
 	@$(PY) -m stagewise.cli.check --strict $(ARGS)
@@ -66,6 +65,13 @@ check: .venv ## compare the numbers of the last make paper with paper/expected; 
 expected: .venv ## run the default experiments and record their numbers in paper/expected
 	@$(WORKFLOW) numbers $(LONG) $(ARGS)
 	@$(PY) -m stagewise.cli.expected
+	@$(PY) -m stagewise.cli.plan --record
+
+doctor: .venv ## what this machine lacks for a run (ARGS="--configfile config/paper.yaml")
+	@$(PY) -m stagewise.cli.doctor $(ARGS)
+
+plan: .venv ## what config/paper.yaml would cost: jobs, hours, memory, disk; nothing is run
+	@$(PY) -m stagewise.cli.plan $(ARGS)
 
 test: .venv ## the whole test suite (15 minutes at most)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)

@@ -27,6 +27,18 @@ include: "workflow/rules/studies.smk"
 include: "workflow/rules/bench.smk"
 
 
+# What jobs cannot say themselves.
+
+
+onstart:
+    start_or_refuse([CONFIG.results, CONFIG.paper or "paper"])
+
+
+onerror:
+    for message in explain(log):
+        print(f"workflow: {message}", file=sys.stderr)
+
+
 # What a person would ask for. `paper` and `numbers` are rules of their own, in paper.smk.
 
 

@@ -20,6 +20,11 @@ from typing import Any
 from stagewise.errors import BusyError, SchemaError, StagewiseError
 
 _FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "quota exceeded", errno.EFBIG: "file too big"}
+_CLOSED = {
+    errno.EACCES: "no permission",
+    errno.EPERM: "not permitted",
+    errno.EROFS: "the file system is read-only",
+}
 
 
 @contextlib.contextmanager
@@ -35,7 +40,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: Where the file shall be; missing folders are made.
 
     Raises:
-        StagewiseError: The disk or the quota is full.
+        StagewiseError: The disk or the quota is full, or the folder cannot be written to.
     """
     target = Path(path)
     token = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -69,10 +74,16 @@ def _remove(path: Path) -> None:
 
 
 def _named(error: OSError, target: Path) -> Exception:
-    """Return the error to raise: one with a remedy where the file system had no room."""
+    """Return the error to raise: one with a remedy where there was no room, or no right."""
     reason = _FULL.get(error.errno or 0)
     if reason is None:
-        return error
+        # What the block itself could not open keeps its name: its reader has another remedy.
+        if error.errno not in _CLOSED or not str(error.filename).startswith(str(target.parent)):
+            return error
+        return StagewiseError(
+            f"could not write {target}: {_CLOSED[error.errno]}. Make {target.parent} writable for "
+            "you, or set `results` in the config to a folder that is, and run again."
+        )
     kept = "the old file is intact" if target.exists() else "nothing was written"
     return StagewiseError(
         f"could not write {target}: {reason}; {kept}. "

@@ -128,3 +128,16 @@ def test_another_runs_state_is_refused(tmp_path: Path) -> None:
         sampled("sgld", tmp_path, seed=1)
     with pytest.raises(ConfigError, match="state of another run; delete it"):
         sampled("mala", tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["state.npz", "draws-*.npz"])
+def test_a_broken_state_is_named_and_the_run_begins_anew(tmp_path: Path, pattern: str) -> None:
+    """Catches a traceback of zipfile, and draws of a broken file taken for the run's."""
+    with pytest.raises(Killed):
+        sampled("sgld", tmp_path, kill_at=150)
+    path = sorted(tmp_path.glob(pattern))[0]
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.warns(UserWarning, match="is broken .*: starting anew"):
+        again = sampled("sgld", tmp_path)
+    assert_identical(again, sampled("sgld"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stagewise.cli import archive
 from support.workflow import SMOKE, Copy
 
 TARGETS = ("all", "tables", "figures")
@@ -145,7 +146,8 @@ def test_figures_are_drawn_from_an_archive_without_anything_upstream(smoke: Copy
         copy = shutil.copyfile if source.is_file() else shutil.copytree
         clean.folder.mkdir(exist_ok=True)
         copy(source, clean.folder / name)
-    shutil.copytree(smoke.folder / "results/smoke/tables", clean.folder / "archive")
+    tables, packed = smoke.folder / "results/smoke/tables", clean.folder / "archive"
+    assert archive.main(["--tables", str(tables), "--out", str(packed)]) == 0
     jobs = clean.planned("figures", "--config", "tables=archive/")
     assert set(jobs) == {"figure", "figures"}
     drawn = [f"paper/figures/toy_modes.{suffix}" for suffix in ("pdf", "png")]

@@ -28,6 +28,21 @@ rule all:
     params: program=sys.executable
     shell: "echo $OMP_NUM_THREADS > started.txt; {params.program} job.py > {output}"
 """
+#: A job that the kernel kills for its memory, as far as anybody can see: SIGKILL, and no word.
+KILLED = """
+import os
+import sys
+from stagewise.cli.faults import explain
+
+onerror:
+    for message in explain(log):
+        print(f"workflow: {message}", file=sys.stderr)
+
+rule all:
+    output: "done.txt"
+    log: "job.log"
+    shell: "PATH={program}:$PATH python -m stagewise.cli.toy_train > {log} 2>&1; touch {output}"
+"""
 JOB = """
 import time
 from stagewise.cli.watchdog import start_watchdog
@@ -138,6 +153,31 @@ def test_jobs_do_not_inherit_the_lock(tiny: Copy) -> None:
     }
     assert holders == {first.pid}
     assert (tiny.folder / workflow.LOCK).read_text() == f"{first.pid}\n"
+
+
+def test_a_job_that_is_killed_for_its_memory_is_explained_and_a_rerun_completes(
+    tiny: Copy,
+) -> None:
+    """The message of the Snakefile's own hook, on a job that kills itself; then it does not."""
+    program = tiny.folder / "python"
+    program.write_text("#!/bin/sh\nkill -9 $$\n")
+    program.chmod(0o755)
+    text = KILLED.replace("{program}", str(tiny.folder))
+    (tiny.folder / "Snakefile").write_text(text)
+    output = tiny.run(tiny.wrapped("-c1"), status=1)
+    assert "workflow: all was killed: job.log ends without an error" in output
+    assert "goes on where it was" in output
+    assert not (tiny.folder / "done.txt").exists()
+    program.write_text("#!/bin/sh\necho done\n")
+    tiny.run(tiny.wrapped("-c1"))
+    assert (tiny.folder / "done.txt").exists()
+
+
+def test_the_snakefile_has_that_hook() -> None:
+    main = (ROOT / "Snakefile").read_text(encoding="utf-8")
+    hook = KILLED.partition("onerror:")[2].partition("\n\n")[0]
+    assert f"onerror:{hook}" in main
+    assert "onstart:\n    start_or_refuse(" in main
 
 
 def test_it_says_where_it_must_be_run(tmp_path: Path) -> None:

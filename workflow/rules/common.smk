@@ -10,9 +10,10 @@ sys.path.insert(0, f"{workflow.basedir}/workflow")
 
 from imports import code, digest
 
+from stagewise.cli.faults import explain, refuse_closed
 from stagewise.cli.watchdog import name_myself
 from stagewise.config.root import load
-from stagewise.errors import ConfigError
+from stagewise.errors import ConfigError, StagewiseError
 
 try:
     CONFIG = load(config)
@@ -46,6 +47,14 @@ wildcard_constraints:
 # act adds its own.
 NUMBERS = []
 BENCHMARKS = []
+
+
+def start_or_refuse(folders):
+    """Stops before the first job where results cannot be written."""
+    try:
+        refuse_closed(folders)
+    except StagewiseError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def settings(**parts):

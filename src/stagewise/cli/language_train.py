@@ -27,6 +27,7 @@ from stagewise.sampling.progress import bar
 from stagewise.storage import corpus as corpus_file
 from stagewise.storage import language_training
 from stagewise.storage.language_training import LANGUAGE_TRAINING
+from stagewise.training import saved_state
 from stagewise.training.language import Recipe, State, Trainer
 from stagewise.training.language_scores import Held, score
 
@@ -82,8 +83,7 @@ def _trained(settings: TrainStage, data: xr.Dataset, held: Held, folder: Path) -
     weights: dict[int, np.ndarray] = {}
     branch: State | None = None
     path = folder / "state.pt"
-    if path.is_file():
-        kept = torch.load(path, weights_only=False)
+    if (kept := saved_state.load(path)) is not None:
         trainer.load(kept["trainer"])
         scores, weights, branch = kept["scores"], kept["weights"], kept["branch"]
     shown = bar(f"{settings.name} seed {settings.run_seed}")
@@ -98,7 +98,7 @@ def _trained(settings: TrainStage, data: xr.Dataset, held: Held, folder: Path) -
             break
         if trainer.step % SAVE_EVERY == 0 and trainer.step > 0:
             now = {"trainer": trainer.state(), "branch": branch}
-            _save({**now, "scores": scores, "weights": weights}, path)
+            saved_state.save({**now, "scores": scores, "weights": weights}, path)
         trainer.advance()
         shown(trainer.step, training.steps)
     shown.close()
@@ -114,12 +114,6 @@ def _trained(settings: TrainStage, data: xr.Dataset, held: Held, folder: Path) -
         found = found.assign_attrs(branch_step=branch.step)
     found = found.assign_coords(step=("checkpoint", list(weights)))
     return found.assign_attrs(parameters=size)
-
-
-def _save(state: dict, path: Path) -> None:
-    temporary = path.with_suffix(".part")
-    torch.save(state, temporary)
-    temporary.replace(path)
 
 
 def _public(

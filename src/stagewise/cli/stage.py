@@ -56,8 +56,9 @@ def stage(function: Callable[..., None]) -> Callable[[Sequence[str] | None], int
             return _fail(function, "interrupted", EXIT_INTERRUPTED)
         except StagewiseError as error:
             return _fail(function, str(error), EXIT_USER_ERROR)
-        except OSError as error:
-            if (message := _disk_message(error, arguments)) is None:
+        except (OSError, MemoryError, RuntimeError) as error:
+            message = _disk_message(error, arguments) if isinstance(error, OSError) else None
+            if (message := message or _memory_message(error)) is None:
                 raise
             return _fail(function, message, EXIT_USER_ERROR)
         return 0
@@ -131,10 +132,28 @@ def _disk_message(error: OSError, arguments: dict[str, typing.Any]) -> str | Non
     """Words the faults of the disk that a user can mend; None for any other."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"no space left for {error.filename or 'the output'}: free some and run again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        place = error.filename or "the output"
+        return (
+            f"{place} cannot be written or read ({error.strerror}): make it and its folder "
+            "writable for you, or set `results` in the config to a folder that is, and run again"
+        )
     named = {str(value) for value in arguments.values() if isinstance(value, Path)}
     if isinstance(error, FileNotFoundError) and str(error.filename) in named:
         return f"{error.filename} does not exist: run the stage that makes it first"
     return None
+
+
+def _memory_message(error: Exception) -> str | None:
+    """Words a refused allocation, of numpy, of torch on the CPU or on a GPU; None for any other."""
+    out = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not out and "not enough memory" not in str(error):
+        return None
+    return (
+        f"out of memory ({str(error).partition(chr(10))[0] or 'an allocation was refused'}): run "
+        "fewer jobs at once (--cores 1), on a machine with more memory, or with smaller blocks of "
+        "chains, and run again: it goes on where it was"
+    )
 
 
 def _fail(function: Callable[..., None], message: str, status: int) -> int:

@@ -68,9 +68,16 @@ def acquire(path: Path) -> int:
 
     Raises:
         BusyError: A live process has it; the message names its pid.
+        StagewiseError: The folder cannot be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StagewiseError(
+            f"{path.parent} cannot be written ({error.strerror}): Snakemake keeps its state there; "
+            "make the repository's folder writable for you, or clone it to a place that is"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -75,9 +75,8 @@ def check_revisions(model: str, steps: Sequence[int], cache: str | None) -> None
         ConfigError: Some are missing; the message names these, those that there are, and the
             remedy.
     """
-    folder = Path(model)
-    if folder.is_dir():
-        present = {step for step, place in _numbered(folder).items() if _whole(place)}
+    if Path(model).is_dir():
+        present = present_steps(model, steps, cache)
         remedy = "a step needs a subfolder step{N} with config.json and all weights"
     else:
         present, remedy = _on_the_hub(model, steps, cache)
@@ -86,6 +85,25 @@ def check_revisions(model: str, steps: Sequence[int], cache: str | None) -> None
             f"{model} has no checkpoints of the steps {missing}; there are "
             f"{sorted(present) or 'none'}: choose among these ({remedy})"
         )
+
+
+def present_steps(model: str, steps: Sequence[int], cache: str | None) -> set[int]:
+    """Return the steps whose files lie whole in a local folder or in the hub's cache.
+
+    The hub is not asked. Steps that are there and not asked for may be among them.
+
+    Args:
+        model: Repository id, or local folder with a subfolder step{N} for each checkpoint.
+        steps: Those that are looked for.
+        cache: Folder of the hub's cache; None is the hub's own choice.
+
+    Raises:
+        ConfigError: The name is neither a folder nor a repository id.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return {step for step, place in _numbered(folder).items() if _whole(place)}
+    return _cached(model, steps, cache)
 
 
 def check_vocabulary(model: str, step: int, text: Sequence[str], cache: str | None) -> None:

@@ -7,6 +7,9 @@ count, and whatever else lies in the folder is ignored.
 """
 
 import json
+import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,26 +79,33 @@ class Scratch:
     ) -> Progress | None:
         """Fill ``states``, ``records`` and ``sink`` from the folder; None if nothing is saved.
 
+        Nothing is saved either where a file is broken: of that it warns, and the run begins
+        anew.
+
         Raises:
             ConfigError: If the folder holds another run.
         """
         path = self._folder / "state.npz"
         if not path.exists():
             return None
-        with np.load(path) as saved:
-            self._check(str(saved["identity"]))
-            steps, draws, seconds = saved["progress"]
-            self._saved_draws = [int(draw) for draw in saved["saved_draws"]]
-            records.status[...] = saved["status"]
-            records.diverged_step[...] = saved["diverged_step"]
-            fields = {name: saved[f"state_{name}"] for name in states[0]._fields}
-            sums = {name[5:]: saved[name] for name in saved.files if name.startswith("sink_")}
+        try:
+            saved = _read(path)
+            marks = [int(draw) for draw in saved["saved_draws"]]
+            pieces = list(zip(marks, marks[1:], strict=False))
+            chunks = [_read(self._chunk(*piece)) for piece in pieces]
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            warnings.warn(f"{path.parent} is broken ({error}): starting anew", stacklevel=2)
+            return None
+        self._check(str(saved["identity"]))
+        steps, draws, seconds = saved["progress"]
+        self._saved_draws = marks
+        records.status[...] = saved["status"]
+        records.diverged_step[...] = saved["diverged_step"]
         if sink is not None:
-            sink.restore(sums)
-        states[:] = _parted(fields, states)
-        for start, stop in zip(self._saved_draws, self._saved_draws[1:], strict=False):
-            with np.load(self._chunk(start, stop)) as chunk:
-                records.fill(start, stop, {name: chunk[name] for name in chunk.files})
+            sink.restore({name[5:]: one for name, one in saved.items() if name[:5] == "sink_"})
+        states[:] = _parted({name: saved[f"state_{name}"] for name in states[0]._fields}, states)
+        for (start, stop), chunk in zip(pieces, chunks, strict=True):
+            records.fill(start, stop, chunk)
         return Progress(int(steps), int(draws), float(seconds))
 
     def _check(self, found: str) -> None:
@@ -112,6 +122,12 @@ class Scratch:
     def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **arrays)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of a file, and with them the checksums of each."""
+    with np.load(path) as saved:
+        return {name: saved[name] for name in saved.files}
 
 
 def _joined(states: list[State]) -> dict[str, np.ndarray]:

@@ -33,6 +33,8 @@ def write(dataset: xr.Dataset, path: str | os.PathLike[str], *, compress: bool =
     encoding: dict[Hashable, dict[str, Any]] = {}
     for name, variable in ordered.variables.items():
         encoding[name] = {"_FillValue": None} if variable.dtype.kind == "f" else {}
+        if variable.dtype.kind == "f" and variable.size and variable.ndim:
+            encoding[name]["fletcher32"] = True  # a flipped bit is then an error, not a result
         if compress and variable.dtype.kind == "f" and variable.ndim:
             encoding[name] |= {"zlib": True, "complevel": 1}
     # Through memory: HDF5 that meets a full disk raises, and then takes the process down when its

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from stagewise.errors import DivergenceError
 from stagewise.models.googlenet import flat_state
 from stagewise.seeds import generator
+from stagewise.training import saved_state
 
 #: Images of a pass in eval mode.
 CHUNK = 256
@@ -75,7 +76,7 @@ def train(
         progress: Called with (steps taken, steps in all).
 
     Raises:
-        DivergenceError: The loss is not finite.
+        DivergenceError: The loss, or a weight, is not finite.
     """
     per_epoch = max(1, len(labels) // recipe.batch_size)
     total = recipe.epochs * per_epoch
@@ -105,12 +106,22 @@ def train(
                     f"({recipe.learning_rate})"
                 )
             if step in keep or step == total:
-                kept[step] = flat_state(module)
+                kept[step] = _finite(flat_state(module), step, recipe)
             if progress:
                 progress(step, total)
         _save(folder, module, optimiser, cycle, kept, epoch + 1)
     module.eval()
     return kept
+
+
+def _finite(state: Tensor, step: int, recipe: Recipe) -> Tensor:
+    """Refuse weights that a gradient which is not finite has spoilt after a loss that still was."""
+    if not bool(torch.isfinite(state).all()):
+        raise DivergenceError(
+            f"weights are not finite after step {step}, by a gradient that was not; lower "
+            f"learning_rate ({recipe.learning_rate})"
+        )
+    return state
 
 
 def score(
@@ -152,16 +163,14 @@ def _save(folder: Path | None, module: nn.Module, optimiser: Any, cycle: Any, ke
         "kept": kept,
         "epochs": epochs,
     }
-    temporary = folder / "state.part"
-    torch.save(state, temporary)
-    temporary.replace(folder / "state.pt")
+    saved_state.save(state, folder / "state.pt")
 
 
 def _resume(folder: Path | None, module: nn.Module, optimiser: Any, cycle: Any, kept: dict) -> int:
     """Return the number of epochs done."""
-    if folder is None or not (folder / "state.pt").is_file():
+    state = None if folder is None else saved_state.load(folder / "state.pt")
+    if state is None:
         return 0
-    state = torch.load(folder / "state.pt", weights_only=False)
     module.load_state_dict(state["module"])
     optimiser.load_state_dict(state["optimiser"])
     cycle.load_state_dict(state["cycle"])

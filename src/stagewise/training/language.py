@@ -119,7 +119,7 @@ class Trainer:
                 weight takes nothing from the others.
 
         Raises:
-            DivergenceError: The loss is not finite.
+            DivergenceError: The loss, or its gradient, is not finite; no step is taken then.
         """
         tokens, classes = self._batch()
         logits = self.model(input_ids=tokens[:, :-1]).logits
@@ -129,15 +129,16 @@ class Trainer:
             group["lr"] = self._recipe.rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         weighted.mean().backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP))
+        mean = float(losses.detach().mean())
+        if not (mean < float("inf") and norm < float("inf")):
+            raise DivergenceError(
+                f"at step {self.step + 1} the training loss is {mean} and its gradient has size "
+                f"{norm}; lower learning_rate ({self._recipe.learning_rate:g}) or lengthen warmup "
+                f"({self._recipe.warmup})"
+            )
         self.optimizer.step()
         self.step += 1
-        mean = float(losses.detach().mean())
-        if not mean < float("inf"):
-            raise DivergenceError(
-                f"the training loss is {mean} at step {self.step}; lower learning_rate "
-                f"({self._recipe.learning_rate:g}) or lengthen warmup ({self._recipe.warmup})"
-            )
         return mean
 
     def _batch(self) -> tuple[Tensor, Tensor]:

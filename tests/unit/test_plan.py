@@ -1,0 +1,166 @@
+"""A plan is read off a dry run; costs follow from what like jobs took, and it says how."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from stagewise.cli.plan_costs import START, Estimator, sizes
+from stagewise.cli.plan_jobs import Job, dry_run, parse
+from stagewise.cli.plan_records import Measured, measured, read_record, write_record
+from stagewise.cli.plan_report import report
+from stagewise.cli.plan_work import PYTHIA, PYTHIA_VOCABULARY, work
+from stagewise.errors import ConfigError, SchemaError
+
+SAMPLING = (
+    '{"name": "balanced", "sampling": {"burn_in": 20, "chains": CHAINS, "draws": 12, "seeds": [0],'
+    ' "spacing": 5, "stride": 2}, "training": {"checkpoints": 9, "hidden": 10}, "tree":'
+    ' {"branching": [2, 2, 2], "nested": null}}'
+)
+EIGHT = SAMPLING.replace("CHAINS", "8")
+PLAN = f"""\
+rule toy_sample:
+    input: results/toy/training.nc, src/stagewise/cli/toy_sample.py
+    output: results/toy/trace.nc
+    log: results/logs/toy_sample/a.log
+    jobid: 3
+    benchmark: results/benchmarks/toy_sample/a.tsv
+    reason: Forced execution
+    resources: tmpdir=/tmp, mem_mb=3000, runtime=60
+Shell command: python -m stagewise.cli.toy_sample --settings '{EIGHT}' --out x > y 2>&1
+
+[Fri Nov 27 05:38:26 2026]
+rule toy_estimate:
+    input: results/toy/trace.nc, src/stagewise/cli/toy_estimate.py
+    output: results/toy/bif.nc
+    benchmark: results/benchmarks/toy_estimate/a.tsv
+    threads: 2
+    resources: tmpdir=/tmp, mem_mb=1000, runtime=10, gpu=0
+Shell command: python -m stagewise.cli.toy_estimate --trace results/toy/trace.nc > y 2>&1
+
+[Fri Nov 27 05:38:26 2026]
+rule all:
+    input: results/toy/bif.nc
+    jobid: 0
+Shell command: None
+"""
+
+
+def jobs(chains: int = 8) -> list[Job]:
+    return parse(PLAN.replace('"chains": 8', f'"chains": {chains}'))
+
+
+def known(of: list[Job]) -> list[Measured]:
+    """What two jobs took: 40 CPU seconds and 1 MB, 10 CPU seconds and 1 kB."""
+    counted = sizes(of)
+    sample, estimate = of
+    size = counted[sample.key]
+    return [
+        Measured(sample.key, sample.rule, sample.identity(), 44, 40, 700, 10, 10**6,
+                 work=size.amount, written=size.written),
+        Measured(estimate.key, estimate.rule, estimate.identity(), 11, 10, 500, 10**6, 10**3),
+    ]  # fmt: skip
+
+
+def test_jobs_are_read_from_what_snakemake_prints() -> None:
+    """Catches code taken for data, and rules that only name targets taken for jobs."""
+    sample, estimate = jobs()
+    assert (sample.key, sample.rule) == ("toy_sample/a", "toy_sample")
+    assert sample.inputs == ("results/toy/training.nc",)
+    assert (sample.threads, sample.gpus, sample.memory_mb, sample.runtime) == (1, 0, 3000, 60)
+    assert sample.settings["sampling"]["chains"] == 8
+    assert (estimate.threads, estimate.settings) == (2, {})
+
+
+def test_equal_work_costs_what_was_measured() -> None:
+    planned = jobs()
+    estimator = Estimator(planned, known(planned), 1e12)
+    costs = [estimator.cost(job) for job in planned]
+    assert [cost.basis for cost in costs] == ["measured", "measured"]
+    assert [3600 * cost.cpu_hours for cost in costs] == pytest.approx([40, 10])
+    assert [cost.written for cost in costs] == [10**6, 10**3]
+    assert costs[0].memory_mb == 700
+
+
+def test_more_work_costs_more_and_so_does_what_reads_it() -> None:
+    """Four times the chains: all but the start takes four times as long, files grow as much."""
+    small, large = jobs(8), jobs(32)
+    estimator = Estimator(large, known(small), 1e12)
+    sample, estimate = (estimator.cost(job) for job in large)
+    assert (sample.basis, sample.factor) == ("scaled", 4.0)
+    assert 3600 * sample.cpu_hours == pytest.approx(START + 4 * (40 - START))
+    assert sample.written == pytest.approx(4e6)
+    assert sample.memory_mb > 700
+    assert (estimate.basis, estimate.factor) == ("scaled", 4.0)
+    assert 3600 * estimate.cpu_hours == pytest.approx(START + 4 * (10 - START))
+
+
+def test_what_was_never_measured_is_said_to_be_unknown() -> None:
+    planned = jobs()
+    text = report("t", [(job, Estimator(planned, [], 1e12).cost(job)) for job in planned], [], "r")
+    assert "2 jobs,     - h, not known" in text
+    assert "toy_estimate, toy_sample" in text
+
+
+def test_a_gpu_job_is_counted_by_its_operations() -> None:
+    """Pythia-14M: minibatches of gradients, and forward passes over what is recorded."""
+    corpus = {"source": {"length": 512}}
+    sampling = dict(batch_size=32, burn_in=100, chain_block=4, chains=16, draws=250, spacing=2)
+    sampling |= {"prior_draws": 100, "recorded": 128}
+    network = {"kind": "pretrained", "model": "EleutherAI/pythia-14m"}
+    settings = {"network": network, "sampling": sampling, "steps": [512]}
+    job = jobs()[0]._replace(rule="language_sample", settings=settings, gpus=1)
+    from stagewise.models.flops import sequence_flop
+
+    size = work(job, lambda rule: corpus if rule == "language_corpus" else None)
+    passes = 4 * ((100 + 250 * 2) * 32 * 3 + (250 + 100) * 128)
+    assert size.amount == passes * sequence_flop(*PYTHIA["14m"], 4, PYTHIA_VOCABULARY, 512)
+    assert size.flop
+    assert size.written == 4 * 350 * 128 * 512
+    unknown = {**settings, "network": {"kind": "pretrained", "model": "somebody/else"}}
+    assert work(job._replace(settings=unknown), lambda rule: corpus) is None
+
+
+def test_the_largest_job_is_held_against_what_it_asks_for() -> None:
+    """4000 times the chains: neither an hour nor 3 GB will do."""
+    small, large = jobs(8), jobs(32000)
+    estimator = Estimator(large, known(small), 1e12)
+    text = report("t", [(job, estimator.cost(job)) for job in large], [], "r")
+    assert "Longer than the `runtime` that they ask for: toy_estimate, toy_sample." in text
+    assert "Larger than the `mem_mb` that they ask for: toy_estimate, toy_sample." in text
+
+
+def test_benchmarks_and_sizes_of_files_are_read_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches jobs that left a benchmark and no output, and "NA" of jobs too short to look at."""
+    monkeypatch.chdir(tmp_path)
+    planned = jobs()
+    for job in planned:
+        path = Path(job.benchmark)
+        path.parent.mkdir(parents=True)
+        path.write_text("s\tmax_rss\tcpu_time\n12.5\tNA\t11.0\n")
+    Path("results/toy").mkdir()
+    Path(planned[0].outputs[0]).write_bytes(b"x" * 100)
+    (found,) = measured(planned, sizes(planned))
+    assert (found.key, found.seconds, found.cpu_seconds) == ("toy_sample/a", 12.5, 11.0)
+    assert (found.memory_mb, found.bytes_in, found.bytes_out) == (0.0, 0, 100)
+    write_record([found], Path("costs.json"), commit="abc", date="2026-01-01")
+    assert read_record(Path("costs.json")) == ([found], {"commit": "abc", "date": "2026-01-01"})
+    Path("costs.json").write_text('{"jobs": [{"key": 1}]}')
+    with pytest.raises(SchemaError, match=r"costs\.json is no record.*plan --record"):
+        read_record(Path("costs.json"))
+
+
+def test_it_says_where_it_must_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="no Snakefile here"):
+        dry_run(["all"], None)
+
+
+def test_the_nearest_measurement_is_scaled() -> None:
+    """Catches extrapolation from a far job where a near one was measured."""
+    small, middle, large = jobs(8), jobs(32), jobs(64)
+    near = known(middle)[0]._replace(key="toy_sample/b", cpu_seconds=100)
+    estimator = Estimator(large, [known(small)[0]._replace(key="toy_sample/c"), near], 1e12)
+    assert math.isclose(estimator.cost(large[0]).factor, 2.0)
