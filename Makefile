@@ -75,7 +75,7 @@ lint: .venv ## style, import contract, sizes, versions
 
 lock: .venv ## resolve pyproject.toml into requirements.lock (ARGS=--upgrade for new versions)
 	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --extra bench --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --system-certs \
+	  --extra bench --extra cluster --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --system-certs \
 	  --custom-compile-command "make lock" $(ARGS) pyproject.toml -o requirements.lock
 	@$(PY) -m stagewise.cli.environment
 
