@@ -17,7 +17,8 @@ export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help .venv paper smoke studies studies-calibration bench figures images archive check expected test lint lock clean
+.PHONY: help .venv paper smoke studies studies-calibration bench figures images archive check expected \
+  test test-cluster expected-cluster lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +70,14 @@ expected: .venv ## run the default experiments and record their numbers in paper
 
 test: .venv ## the whole test suite (15 minutes at most)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+test-cluster: .venv ## the smoke run as jobs of a real Slurm, and faults (root, on Debian; 12 minutes)
+	@OMP_NUM_THREADS=1 $(PY) .ci/cluster.py $(PY) -m pytest tests/cluster $(ARGS)
+
+expected-cluster: .venv ## record what the last make test-cluster took in paper/expected
+	@$(PY) -m stagewise.cli.expected_studies --numbers results/cluster/numbers.json \
+	  --settings-file results/cluster/settings.json --over config/smoke.yaml \
+	  --out paper/expected/cluster.json
 
 lint: .venv ## style, import contract, sizes, versions
 	@$(PY) -m pytest -q tests/lint $(ARGS)

@@ -1,4 +1,4 @@
-"""Runs a command beside a Slurm of one node that is made for it: ``cluster.py pytest tests/cluster``.
+"""Runs a command beside a Slurm of one node made for it: ``cluster.py pytest tests/cluster``.
 
 Needs root on Debian, or on what descends from it, and no systemd: it installs the packages if they
 are missing, starts munge, slurmctld and slurmd, runs the command, and leaves nothing behind but the
@@ -8,6 +8,7 @@ Two files that every machine has stand in for GPUs: Slurm lends each to one job 
 finds its number in CUDA_VISIBLE_DEVICES.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ MARK = "# Written by .ci/cluster.py of stagewise, which deletes it at its end.\n
 CONFIG = Path("/etc/slurm/slurm.conf")
 DEVICES = CONFIG.with_name("gres.conf")
 RUN = Path("/run/stagewise-slurm")
+LOCK = RUN.with_suffix(".lock")
 MUNGE_RUN = Path("/run/munge")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 DAEMONS = ("slurmctld", "slurmd", "slurmstepd")
@@ -73,6 +75,7 @@ def main(command: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         refuse_elsewhere()
+        hold()
         install()
         stop()
         try:
@@ -102,6 +105,20 @@ def refuse_elsewhere() -> None:
         raise Refusal(f"{CONFIG} is of another Slurm; run it where there is none")
     if not CONFIG.exists() and (others := [process.pid for process in daemons()]):
         raise Refusal(f"another Slurm runs (process {others[0]}); run it where there is none")
+
+
+def hold() -> int:
+    """Takes the lock of this program until the process ends, and returns its descriptor.
+
+    Raises:
+        Refusal: Another one works on this machine.
+    """
+    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refusal(f"another one runs on this machine and holds {LOCK}; wait for it") from None
+    return lock
 
 
 def is_ours() -> bool:

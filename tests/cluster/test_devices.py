@@ -1,4 +1,4 @@
-"""What Slurm gives a job of the profile is what the rule asked for: threads, and a GPU of its own."""
+"""What Slurm gives a job is what its rule asked for: threads, and a GPU of its own."""
 
 import os
 import re

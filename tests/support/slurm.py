@@ -1,4 +1,4 @@
-"""Runs of the workflow through the Slurm of one node that `.ci/cluster.py` starts, and its queue."""
+"""Runs of the workflow through the Slurm that `.ci/cluster.py` starts, and its queue."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from support.workflow import Copy
 PROFILE = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
 #: What Snakemake says of every job that it hands over.
 SUBMITTED = re.compile(r"has been submitted with SLURM jobid (\d+) \(log: (\S+)\)")
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 
 
 def through_slurm(copy: Copy, *arguments: str) -> list[str]:
