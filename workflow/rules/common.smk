@@ -63,7 +63,8 @@ def of_run(name, value):
 def gpu_limit():
     """GPUs of this Snakemake: as many as jobs ask for, unless `--resources gpu=N` says otherwise."""
     limit = workflow.resource_settings.resources.get("gpu")
-    return 1 if limit is None else int(getattr(limit, "value", limit))
+    number = getattr(limit, "value", limit)  # none inside a job, and without a profile
+    return 1 if number is None else int(number)
 
 
 # Threads of jobs that have the machine to themselves, and GPUs of jobs that want one: none after
