@@ -162,6 +162,37 @@ def test_there_is_one_profile_a_folder_and_a_default() -> None:
         assert [file.name for file in folder.iterdir()] == ["profile.yaml"]
 
 
+def test_the_groups_of_the_slurm_profile_are_of_rules_that_exist() -> None:
+    """Snakemake says nothing of a name that it does not know, and submits the jobs one by one."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text(encoding="utf-8"))
+    groups = dict(entry.split("=") for entry in profile["groups"])
+    assert set(groups) <= set(CALLING)
+    assert len(groups) == len(profile["groups"])
+    sizes = dict(entry.split("=") for entry in profile["group-components"])
+    assert set(sizes) <= set(groups.values())
+    assert all(int(size) > 1 for size in sizes.values())
+
+
+def test_rules_ask_for_no_less_than_was_measured(tmp_path: Path) -> None:
+    """The table of docs/cluster.md against what the jobs of the same run would ask Slurm for."""
+    page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    row = r"^\| (\w+) \| \d+ \| (\d+) s \| \d+ s \| (\d+) MB \|$"
+    rows = re.findall(row, page, flags=re.MULTILINE)
+    copy = copy_repository(tmp_path)
+    plan = copy.run(copy.command("-n", "all"))
+    asked = {}
+    for block in plan.split("\n\n"):
+        rule = re.search(r"^(?:local)?rule (\w+):$", block, flags=re.MULTILINE)
+        found = re.search(r"runtime=(\d+), mem_mb=(\d+)|mem_mb=(\d+).*runtime=(\d+)", block)
+        if rule and found:
+            asked[rule[1]] = (int(found[1] or found[4]), int(found[2] or found[3]))
+    assert len(rows) > 10
+    for rule, seconds, megabytes in rows:
+        minutes, memory = asked[rule]
+        assert int(seconds) < 60 * minutes, rule
+        assert int(megabytes) < memory, rule
+
+
 @pytest.mark.parametrize("config", ["default", "smoke"])
 def test_every_printed_command_has_the_flags_and_settings_of_its_stage(
     config: str, tmp_path: Path
