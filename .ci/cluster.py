@@ -80,7 +80,7 @@ def main(command: list[str]) -> int:
         stop()
         try:
             started = start()
-            return subprocess.call(command)
+            return run(command)
         finally:
             stop()
             if started:
@@ -170,6 +170,17 @@ def start() -> bool:
         subprocess.run([daemon], check=False)
     await_or_explain(lambda: ask("sinfo", "--noheader", "--format=%t").strip() == "idle", "Slurm")
     return started
+
+
+def run(command: list[str]) -> int:
+    """Runs a command to its end; what it has started ends with this process, if that comes first."""
+    process = psutil.Popen(command)
+    try:
+        return process.wait()
+    except BaseException:
+        for started in (*process.children(recursive=True), process):
+            started.kill()
+        raise
 
 
 def stop() -> None:

@@ -22,8 +22,9 @@ CONFIG = (*SMOKE, "patient.yaml")
 SEEDS = (0, 1, 2)
 MODES = "results/smoke/toy/balanced/modes.nc"
 TRAINING = "results/smoke/toy/balanced/training.nc"
-#: Where a failed job's end must have been noticed: three looks at the queue.
-SOON_SECONDS = 90.0
+#: The executor looks at the queue every three minutes at the latest; one look finds the failed job,
+#: and Snakemake ends with the next.
+SOON_SECONDS = 2 * 180.0
 
 
 def scores(seed: int) -> str:
