@@ -173,7 +173,7 @@ def start() -> bool:
 
 
 def run(command: list[str]) -> int:
-    """Runs a command to its end; what it has started ends with this process, if that comes first."""
+    """Runs a command to its end; if this process ends first, so does what it has started."""
     process = psutil.Popen(command)
     try:
         return process.wait()
