@@ -71,7 +71,7 @@ expected: .venv ## run the default experiments and record their numbers in paper
 test: .venv ## the whole test suite (15 minutes at most)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
-test-cluster: .venv ## the smoke run as jobs of a real Slurm, and faults (root, on Debian; 12 minutes)
+test-cluster: .venv ## the smoke run as jobs of a real Slurm, and faults (root, on Debian; 15 minutes)
 	@OMP_NUM_THREADS=1 $(PY) .ci/cluster.py $(PY) -m pytest tests/cluster $(ARGS)
 
 expected-cluster: .venv ## record what the last make test-cluster took in paper/expected

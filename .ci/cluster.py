@@ -73,6 +73,7 @@ class Refusal(Exception):
 def main(command: list[str]) -> int:
     """Starts Slurm, runs `command` and returns its status; 1 with a reason if there is no Slurm."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    started = False
     try:
         refuse_elsewhere()
         hold()
@@ -200,7 +201,7 @@ def daemons() -> Iterator[psutil.Process]:
     """Yields the daemons of Slurm on this machine, those first that would start others."""
     found = list(psutil.process_iter(["name"]))
     for name in DAEMONS:
-        yield from (process for process in found if process.info["name"].startswith(name))
+        yield from (process for process in found if (process.info["name"] or "").startswith(name))
 
 
 def end(daemon: psutil.Process) -> None:

@@ -47,9 +47,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """A copy in which the training is done, through Slurm, and each test makes one target."""
+    """A copy in which the training is done, and in which each test makes one target."""
     copy = patient_copy(tmp_path_factory.mktemp("faults"))
-    copy.run(through_slurm(copy, TRAINING, *CONFIG))
+    copy.run(copy.wrapped(TRAINING, *CONFIG))
     return copy
 
 

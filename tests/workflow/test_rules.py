@@ -12,7 +12,7 @@ import yaml
 from stagewise.cli.stage import read_flags
 from stagewise.plotting.catalogue import FIGURES
 from support.repository import ROOT
-from support.workflow import copy_repository
+from support.workflow import Copy, copy_repository
 
 FILES = (ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk")))
 BLOCK = re.compile(r"^(?:use )?rule (?P<name>\w+)[^\n]*:\n(?P<body>(?:(?: {4}[^\n]*)?\n)+)", re.M)
@@ -173,6 +173,20 @@ def test_the_groups_of_the_slurm_profile_are_of_rules_that_exist() -> None:
     assert all(int(size) > 1 for size in sizes.values())
 
 
+def test_a_submitted_job_has_the_limits_of_the_run_that_submitted_it(tmp_path: Path) -> None:
+    """Else its threads would be those of its node, and it would ask for a GPU that it has not."""
+    copy = copy_repository(tmp_path)
+    targets = ("toy/numbers_throughput.json", "language/pythia_14m/seed0/training.nc")
+    plan = ["-n", *(f"results/paper/{name}" for name in targets), "--configfile"]
+    plan += ["config/paper.yaml", "--cores", "4"]
+    limits = {"STAGEWISE_CORES": "3", "STAGEWISE_GPUS": "0"}
+    for mode, cores, gpus in (("default", 4, 1), ("remote", 3, 0)):
+        inherited = Copy(copy.folder, copy.environment | limits)
+        said = inherited.run(inherited.command(*plan, "--mode", mode))
+        assert set(re.findall(r"threads: (\d+)", said)) == {str(cores)}
+        assert set(re.findall(r"gpu=(\d+)", said)) == {str(gpus)}
+
+
 def test_rules_ask_for_no_less_than_was_measured(tmp_path: Path) -> None:
     """The table of docs/cluster.md against what the jobs of the same run would ask Slurm for."""
     page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
@@ -183,9 +197,9 @@ def test_rules_ask_for_no_less_than_was_measured(tmp_path: Path) -> None:
     asked = {}
     for block in plan.split("\n\n"):
         rule = re.search(r"^(?:local)?rule (\w+):$", block, flags=re.MULTILINE)
-        found = re.search(r"runtime=(\d+), mem_mb=(\d+)|mem_mb=(\d+).*runtime=(\d+)", block)
-        if rule and found:
-            asked[rule[1]] = (int(found[1] or found[4]), int(found[2] or found[3]))
+        minutes, memory = (re.search(rf"{name}=(\d+)", block) for name in ("runtime", "mem_mb"))
+        if rule and minutes and memory:
+            asked[rule[1]] = int(minutes[1]), int(memory[1])
     assert len(rows) > 10
     for rule, seconds, megabytes in rows:
         minutes, memory = asked[rule]
