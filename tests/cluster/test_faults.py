@@ -1,7 +1,6 @@
 """A fault in a job, in the node or in Snakemake itself costs what was at work, and nothing else."""
 
 import os
-import re
 import signal
 import subprocess
 import time
@@ -102,7 +101,8 @@ def test_a_cancelled_job_fails_alone_and_is_made_by_the_next_run(copy: Copy, loc
     job = await_chains(copy, 0)
     slurm("scancel", job)
     assert process.wait(timeout=SOON_SECONDS) == 1
-    assert re.search(rf"SLURM-job '{job}' failed, SLURM status is: 'CANCELLED'", output(copy))
+    logs = dict(SUBMITTED.findall(output(copy)))
+    assert logs[job] in output(copy).partition("Error in")[2]
     assert not (copy.folder / scores(0)).exists()
     copy.run(through_slurm(copy, scores(0), *CONFIG))
     assert_as_if_nothing_had_happened(copy, local, 0)
