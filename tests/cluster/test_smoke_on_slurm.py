@@ -146,7 +146,8 @@ def test_every_stage_has_the_threads_of_its_rule(run: Slurm) -> None:
 
 
 def test_local_rules_stay_and_all_others_are_submitted(run: Slurm) -> None:
-    stay = {f"stagewise.cli.{name.strip(',')}" for name in LOCAL} | {"stagewise.cli.timing"}
+    here = [name.strip(",") for name in LOCAL] + ["timing", "workflow"]
+    stay = {f"stagewise.cli.{name}" for name in here}
     submitted = {job for job, _ in SUBMITTED.findall(run.output)}
     for stage, notes in run.finished.stages().items():
         for witness in notes:
