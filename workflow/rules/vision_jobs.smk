@@ -156,7 +156,7 @@ def image_gpu(w):
 
 def image_memory(w):
     """Megabytes of a job that holds the images, the network and its activations."""
-    return 24000 if is_large(w) else 3500
+    return 24000 if is_large(w) else 5000
 
 
 def image_minutes(w):
