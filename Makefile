@@ -17,7 +17,8 @@ export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help .venv paper smoke studies studies-calibration bench figures images archive check expected doctor plan test lint lock clean
+.PHONY: help .venv paper smoke studies studies-calibration bench figures images archive check expected \
+  doctor plan test test-cluster expected-cluster lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,12 +77,20 @@ plan: .venv ## what config/paper.yaml would cost: jobs, hours, memory, disk; not
 test: .venv ## the whole test suite (15 minutes at most)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
+test-cluster: .venv ## the smoke run as jobs of a real Slurm, and faults (root, on Debian; 15 minutes)
+	@OMP_NUM_THREADS=1 $(PY) .ci/cluster.py $(PY) -m pytest tests/cluster $(ARGS)
+
+expected-cluster: .venv ## record what the last make test-cluster took in paper/expected
+	@$(PY) -m stagewise.cli.expected_studies --numbers results/cluster/numbers.json \
+	  --settings-file results/cluster/settings.json --over config/smoke.yaml \
+	  --out paper/expected/cluster.json
+
 lint: .venv ## style, import contract, sizes, versions
 	@$(PY) -m pytest -q tests/lint $(ARGS)
 
 lock: .venv ## resolve pyproject.toml into requirements.lock (ARGS=--upgrade for new versions)
 	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --extra bench --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --system-certs \
+	  --extra bench --extra cluster --extra dev --no-annotate --no-emit-index-url --no-emit-find-links --system-certs \
 	  --custom-compile-command "make lock" $(ARGS) pyproject.toml -o requirements.lock
 	@$(PY) -m stagewise.cli.environment
 

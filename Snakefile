@@ -27,6 +27,20 @@ include: "workflow/rules/studies.smk"
 include: "workflow/rules/bench.smk"
 
 
+# What a cluster's login node does itself, in a second each: it would take longer to submit.
+localrules:
+    toy_timing,
+    multitask_timing,
+    language_timing,
+    vision_timing,
+    run_timing,
+    vision_join,
+    conformance_table,
+    bench_table,
+    numbers,
+    paper,
+
+
 # What jobs cannot say themselves.
 
 

@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
-        if folder in ("statistical", "workflow"):
+        if folder in ("cluster", "statistical", "workflow"):
             item.add_marker(folder)
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(folder, item.path)))

@@ -49,7 +49,8 @@ def version(pin: Requirement) -> Version:
 
 def declared() -> list[Requirement]:
     extras = PROJECT["optional-dependencies"]
-    return [Requirement(text) for text in (*PROJECT["dependencies"], *extras["dev"])]
+    listed = (*PROJECT["dependencies"], *extras["bench"], *extras["cluster"], *extras["dev"])
+    return [Requirement(text) for text in listed]
 
 
 @pytest.mark.parametrize("requirement", declared(), ids=lambda requirement: requirement.name)

@@ -1,6 +1,7 @@
 """A copy of the repository in which a test may run Snakemake, edit code and kill processes."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from support.repository import ROOT, committed_files
 #: What a run needs; the rest of the repository is left out of the copies.
 PARTS = ("Snakefile", "config", "paper", "profiles", "src", "workflow")
 SMOKE = ("--configfile", "config/smoke.yaml")
+WITNESS = Path(__file__).parent / "witness"
 
 
 @dataclass
@@ -85,6 +87,33 @@ class Finished(NamedTuple):
 
     copy: Copy
     witnesses: list[dict[str, Any]]
+
+    def stages(self) -> dict[str, list[dict[str, Any]]]:
+        """What the processes of each stage noted, by the stage's module."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for witness in self.witnesses:
+            command = witness["command"]
+            if command[1:2] == ["-m"] and command[2].startswith("stagewise.cli."):
+                found.setdefault(command[2], []).append(witness)
+        return found
+
+
+def watched(copy: Copy, notes: Path) -> Copy:
+    """The copy with an environment in which every Python notes what it does, in `notes`.
+
+    See support/witness/sitecustomize.py; `noted` reads the notes.
+    """
+    added = {
+        "PYTHONPATH": f"{WITNESS}{os.pathsep}{copy.environment['PYTHONPATH']}",
+        "STAGEWISE_WITNESS": str(notes),
+        "STAGEWISE_WITNESS_SOURCE": str((copy.folder / "src").resolve()),
+    }
+    return Copy(copy.folder, copy.environment | added)
+
+
+def noted(copy: Copy, notes: Path) -> Finished:
+    """What the processes of `watched` have noted."""
+    return Finished(copy, [json.loads(path.read_text()) for path in sorted(notes.iterdir())])
 
 
 def load_imports(source: Path | None = None) -> ModuleType:

@@ -250,9 +250,9 @@ def git(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def run_expected_studies(found: dict, used: dict) -> int:
+def run_expected_studies(found: dict, used: dict, **more: Path) -> int:
     """Runs the stage in the current folder, whose studies' numbers and settings are made up."""
-    flags = {"numbers": write(Path("results/numbers.json"), found), "default": DEFAULT}
+    flags = more | {"numbers": write(Path("results/numbers.json"), found), "default": DEFAULT}
     flags["settings-file"] = write(Path("results/settings.json"), used)
     named = [part for key, path in flags.items() for part in (f"--{key}", str(path))]
     return expected_studies.main(named)
@@ -350,3 +350,20 @@ def test_tables_group_keys_by_their_first_two_words() -> None:
 def test_the_repositorys_tolerances_are_well_formed() -> None:
     path = ROOT / "paper/tolerances.yaml"
     assert parse_tolerances(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_run_of_another_configuration_is_held_against_that(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The smoke run's settings are the default ones with its file laid over them."""
+    over, out = Path("over.yaml"), Path("paper/expected/cluster.json")
+    over.write_text("toy: {sweeps: {full: {chains: 7}}}")
+    used, found = settings(), {"cluster.jobs": entry(40)}
+    assert run_expected_studies(found, used, over=over, out=out) == 2
+    message = capsys.readouterr().err
+    assert "toy.sweeps.full.chains differ" in message
+    assert "make test-cluster" in message
+    used["toy"]["sweeps"]["full"]["chains"] = 7
+    assert run_expected_studies(found, used, over=over, out=out) == 0
+    assert json.loads(out.read_text())["numbers"] == found

@@ -1,30 +1,18 @@
 """One run of the smoke configuration that the tests of this folder share."""
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 
-from support.workflow import SMOKE, Copy, Finished, copy_repository
-
-WITNESS = Path(__file__).parents[1] / "support" / "witness"
+from support.workflow import SMOKE, Copy, Finished, copy_repository, noted, watched
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A run of every rule, as `make smoke` does it; see support/witness/sitecustomize.py."""
+    """A run of every rule, as `make smoke` does it."""
     copy = copy_repository(tmp_path_factory.mktemp("smoke") / "repository")
     notes = tmp_path_factory.mktemp("witness")
-    watched = {
-        "PYTHONPATH": f"{WITNESS}{os.pathsep}{copy.environment['PYTHONPATH']}",
-        "STAGEWISE_WITNESS": str(notes),
-        "STAGEWISE_WITNESS_SOURCE": str((copy.folder / "src").resolve()),
-    }
-    observed = Copy(copy.folder, copy.environment | watched)
+    observed = watched(copy, notes)
     observed.run(observed.wrapped("all", "toy", "studies", *SMOKE))
-    witnesses = [json.loads(path.read_text(encoding="utf-8")) for path in notes.iterdir()]
-    return Finished(copy, witnesses)
+    return noted(copy, notes)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import yaml
 from stagewise.cli.stage import read_flags
 from stagewise.plotting.catalogue import FIGURES
 from support.repository import ROOT
-from support.workflow import copy_repository
+from support.workflow import Copy, copy_repository
 
 FILES = (ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk")))
 BLOCK = re.compile(r"^(?:use )?rule (?P<name>\w+)[^\n]*:\n(?P<body>(?:(?: {4}[^\n]*)?\n)+)", re.M)
@@ -162,6 +162,51 @@ def test_there_is_one_profile_a_folder_and_a_default() -> None:
     assert ROOT / "profiles/default/profile.yaml" in profiles()
     for folder in (ROOT / "profiles").iterdir():
         assert [file.name for file in folder.iterdir()] == ["profile.yaml"]
+
+
+def test_the_groups_of_the_slurm_profile_are_of_rules_that_exist() -> None:
+    """Snakemake says nothing of a name that it does not know, and submits the jobs one by one."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text(encoding="utf-8"))
+    groups = dict(entry.split("=") for entry in profile["groups"])
+    assert set(groups) <= set(CALLING)
+    assert len(groups) == len(profile["groups"])
+    sizes = dict(entry.split("=") for entry in profile["group-components"])
+    assert set(sizes) <= set(groups.values())
+    assert all(int(size) > 1 for size in sizes.values())
+
+
+def test_a_submitted_job_has_the_limits_of_the_run_that_submitted_it(tmp_path: Path) -> None:
+    """Else its threads would be those of its node, and it would ask for a GPU that it has not."""
+    copy = copy_repository(tmp_path)
+    targets = ("toy/numbers_throughput.json", "language/pythia_14m/seed0/training.nc")
+    plan = ["-n", *(f"results/paper/{name}" for name in targets), "--configfile"]
+    plan += ["config/paper.yaml", "--cores", "4"]
+    limits = {"STAGEWISE_CORES": "3", "STAGEWISE_GPUS": "0"}
+    for mode, cores, gpus in (("default", 4, 1), ("remote", 3, 0)):
+        inherited = Copy(copy.folder, copy.environment | limits)
+        said = inherited.run(inherited.command(*plan, "--mode", mode))
+        assert set(re.findall(r"threads: (\d+)", said)) == {str(cores)}
+        assert set(re.findall(r"gpu=(\d+)", said)) == {str(gpus)}
+
+
+def test_rules_ask_for_no_less_than_was_measured(tmp_path: Path) -> None:
+    """The table of docs/cluster.md against what the jobs of the same run would ask Slurm for."""
+    page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    row = r"^\| (\w+) \| \d+ \| (\d+) s \| \d+ s \| (\d+) MB \|$"
+    rows = re.findall(row, page, flags=re.MULTILINE)
+    copy = copy_repository(tmp_path)
+    plan = copy.run(copy.command("-n", "all"))
+    asked = {}
+    for block in plan.split("\n\n"):
+        rule = re.search(r"^(?:local)?rule (\w+):$", block, flags=re.MULTILINE)
+        minutes, memory = (re.search(rf"{name}=(\d+)", block) for name in ("runtime", "mem_mb"))
+        if rule and minutes and memory:
+            asked[rule[1]] = int(minutes[1]), int(memory[1])
+    assert len(rows) > 10
+    for rule, seconds, megabytes in rows:
+        minutes, memory = asked[rule]
+        assert int(seconds) < 60 * minutes, rule
+        assert int(megabytes) < memory, rule
 
 
 @pytest.mark.parametrize("config", ["default", "smoke"])

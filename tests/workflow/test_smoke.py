@@ -17,16 +17,6 @@ HEAVY = {"torch", "xarray", "scipy", "matplotlib", "sklearn", "arviz", "typst"}
 CONFIGS = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
 
 
-def stage_witnesses(finished: Finished) -> dict[str, list[dict]]:
-    """What the processes of each stage noted, by the stage's module."""
-    found: dict[str, list[dict]] = {}
-    for witness in finished.witnesses:
-        command = witness["command"]
-        if command[1:2] == ["-m"] and command[2].startswith("stagewise.cli."):
-            found.setdefault(command[2], []).append(witness)
-    return found
-
-
 def test_it_leaves_the_paper_and_its_numbers(smoke: Copy) -> None:
     paper = smoke.folder / "results/smoke/paper"
     assert (paper / "main.pdf").read_bytes().startswith(b"%PDF")
@@ -41,7 +31,7 @@ def test_the_code_listed_for_a_stage_is_the_code_that_it_ran(
     source = finished.copy.folder / "src"
     monkeypatch.chdir(source)
     code = load_imports(source).code
-    witnesses = stage_witnesses(finished)
+    witnesses = finished.stages()
     assert len(witnesses) > 10
     for stage, notes in witnesses.items():
         if stage != "stagewise.cli.workflow":
@@ -57,7 +47,7 @@ def test_every_stage_has_the_threads_of_its_rule(finished: Finished) -> None:
         if rule := re.search(r"^(?:local)?rule (\w+):$", block, flags=re.MULTILINE):
             stated = re.search(r"^    threads: (\d+)$", block, flags=re.MULTILINE)
             threads[f"stagewise.cli.{rule[1]}"] = stated[1] if stated else "1"
-    for stage, notes in stage_witnesses(finished).items():
+    for stage, notes in finished.stages().items():
         for witness in notes:
             if stage in threads:
                 assert witness["omp_num_threads"] == threads[stage], stage

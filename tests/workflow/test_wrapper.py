@@ -191,6 +191,8 @@ def test_it_says_where_it_must_be_run(tmp_path: Path) -> None:
         (["/v/bin/python", "-m", "snakemake", "-n"], True),
         (["/v/bin/python", "/v/bin/snakemake", "all"], True),
         (["snakemake"], True),
+        (["/v/bin/python", "-m", "snakemake", "--force", "--mode", "remote"], False),
+        (["/v/bin/python", "-m", "snakemake", "--mode", "default"], True),
         (["vim", "notes/snakemake.md"], False),
         (["python", "-m", "stagewise.cli.toy_train", "snakemake"], False),
         ([], False),

@@ -25,7 +25,7 @@ rule bench_workload:
         "<benchmarks>/bench_workload/{workload}.tsv"
     conda:
         "../envs/stagewise.yaml"
-    threads: workflow.cores or 1
+    threads: CORES
     resources:
         mem_mb=4000,
         runtime=30,
@@ -57,7 +57,7 @@ rule bench_costs:
         "<benchmarks>/bench_costs.tsv"
     conda:
         "../envs/stagewise.yaml"
-    threads: workflow.cores or 1
+    threads: CORES
     resources:
         mem_mb=4000,
         runtime=30,

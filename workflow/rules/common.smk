@@ -57,6 +57,31 @@ def start_or_refuse(folders):
         raise WorkflowError(str(error)) from None
 
 
+def of_run(name, value):
+    """A limit of the whole run: this Snakemake's, or that of the one that submitted it as a job.
+
+    On a cluster every job parses the workflow again, with the limits of its node. It must come to
+    the threads and GPUs that were asked for in its name, and finds them in its environment.
+    """
+    variable = f"STAGEWISE_{name.upper()}"
+    if not workflow.remote_exec:
+        os.environ[variable] = str(value)
+    return int(os.environ.get(variable, value))
+
+
+def gpu_limit():
+    """GPUs of this Snakemake: as many as jobs ask for, unless `--resources gpu=N` says otherwise."""
+    limit = workflow.resource_settings.resources.get("gpu")
+    number = getattr(limit, "value", limit)  # none inside a job, and without a profile
+    return 1 if number is None else int(number)
+
+
+# Threads of jobs that have the machine to themselves, and GPUs of jobs that want one: none after
+# `--resources gpu=0`.
+CORES = of_run("cores", workflow.cores or 1)
+GPUS = min(1, of_run("gpus", gpu_limit()))
+
+
 def settings(**parts):
     """The settings of a job as one JSON text: equal settings give equal texts.
 

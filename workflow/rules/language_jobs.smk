@@ -139,9 +139,7 @@ def is_public(w):
 
 def lm_gpu(w):
     """GPUs of a job: one for a large model, unless `--resources gpu=0` asks for none."""
-    limit = workflow.resource_settings.resources.get("gpu")
-    allowed = 1 if limit is None else int(getattr(limit, "value", limit))
-    return min(1, allowed) if is_public(w) else 0
+    return GPUS if is_public(w) else 0
 
 
 def lm_memory(w):

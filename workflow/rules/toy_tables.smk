@@ -199,7 +199,7 @@ rule toy_throughput:
         "<benchmarks>/toy_throughput.tsv"
     conda:
         "../envs/stagewise.yaml"
-    threads: workflow.cores or 1
+    threads: CORES
     resources:
         mem_mb=6000,
         runtime=20,

@@ -153,14 +153,12 @@ def is_large(w):
 
 def image_gpu(w):
     """GPUs of a job, unless `--resources gpu=0` asks for none."""
-    limit = workflow.resource_settings.resources.get("gpu")
-    allowed = 1 if limit is None else int(getattr(limit, "value", limit))
-    return min(1, allowed) if is_large(w) else 0
+    return GPUS if is_large(w) else 0
 
 
 def image_memory(w):
     """Megabytes of a job that holds the images, the network and its activations."""
-    return 24000 if is_large(w) else 3500
+    return 24000 if is_large(w) else 5000
 
 
 def image_table_memory(w):

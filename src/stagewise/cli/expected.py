@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -39,25 +40,41 @@ def expected(
     print(f"expected: {len(found)} numbers recorded in {out}")
 
 
-def refuse_other_settings(settings_file: Path, default: Path, command: str) -> None:
+def refuse_other_settings(
+    settings_file: Path, default: Path, command: str, over: Path | None = None
+) -> None:
     """Refuses numbers that were not computed with the default configuration.
 
     Args:
         settings_file: Whole configuration of the run, as JSON.
         default: The default configuration, YAML.
         command: What to run, without other settings, to get the numbers of the default.
+        over: A configuration that is laid over the default, such as that of the smoke run.
 
     Raises:
         ConfigError: The two differ; the message names the keys.
     """
     used = read_json(settings_file)
-    wanted = load(yaml.safe_load(default.read_text(encoding="utf-8"))).model_dump(mode="json")
+    files = [default] if over is None else [default, over]
+    laid: dict[str, Any] = {}
+    for path in files:
+        laid = _laid_over(laid, yaml.safe_load(path.read_text(encoding="utf-8")))
+    wanted = load(laid).model_dump(mode="json")
     different = sorted(_differences(used, wanted))
     if different:
         raise ConfigError(
-            f"the numbers are of another configuration than {default}: "
+            f"the numbers are of another configuration than {files[-1]}: "
             f"{', '.join(different)} differ; run `{command}` without other settings first"
         )
+
+
+def _laid_over(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+    """Merges two configurations as Snakemake does: the upper one's keys win, at every depth."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _laid_over(merged[key], value) if both else value
+    return merged
 
 
 def _differences(one: object, other: object, where: str = "") -> set[str]:

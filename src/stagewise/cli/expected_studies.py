@@ -1,4 +1,4 @@
-"""Record the numbers of the long studies, or of the bench, in paper/expected."""
+"""Record the numbers of the long studies, of the bench or of Slurm, in paper/expected."""
 
 import subprocess
 import sys
@@ -10,21 +10,26 @@ from stagewise.cli.stage import stage
 from stagewise.storage import studies
 from stagewise.storage.metrics import read_numbers
 
+#: Targets of make that are not called like the record of their numbers.
+TARGETS = {"cluster": "test-cluster"}
+
 
 def expected_studies(
     numbers: Path = Path("results/studies/numbers.json"),
     settings_file: Path = Path("results/studies/settings.json"),
     default: Path = Path("config/default.yaml"),
     out: Path = Path("paper/expected/studies.json"),
+    over: Path | None = None,
 ) -> None:
     """Copies the numbers of the studies (or the bench) into the record that the paper prints.
 
     With them go the commit of the working folder and the day. Refused if the studies' settings are
-    not those of ``--default``. A record that holds these very numbers stays as it is, so that it
-    keeps the commit and the day on which they were found: delete it to date them anew.
+    not those of ``--default``, with ``--over`` laid over it. A record that holds these very numbers
+    stays as it is, so that it keeps the commit and the day on which they were found: delete it to
+    date them anew.
     """
     found = read_numbers(numbers)
-    refuse_other_settings(settings_file, default, f"make {out.stem}")
+    refuse_other_settings(settings_file, default, f"make {TARGETS.get(out.stem, out.stem)}", over)
     if out.is_file() and studies.read(out).numbers == found:
         print(f"expected_studies: {out} holds these {len(found)} numbers already")
         return

@@ -2,8 +2,9 @@
 
 ``make`` calls ``python -m stagewise.cli.workflow [snakemake's arguments]``. Snakemake locks the
 folder, but after ``kill -9`` its lock stays and its jobs live on for a moment. So this wrapper
-holds a lock of the kernel's, which ends with the process; under it, it waits until the orphans of
-a killed run are gone, removes Snakemake's stale lock and becomes Snakemake.
+holds a lock of the kernel's, which ends with the process; under it, it cancels what a killed run
+left in the queue of a cluster, waits until its orphans are gone, removes Snakemake's stale lock and
+becomes Snakemake.
 """
 
 import contextlib
@@ -13,10 +14,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
 
+from stagewise.cli.submitted import end_submitted
 from stagewise.cli.watchdog import VARIABLE
 from stagewise.errors import BusyError, StagewiseError
 
@@ -48,14 +51,16 @@ def prepare(folder: Path) -> int:
         it starts them with all other descriptors closed: no orphan can keep the lock.
 
     Raises:
-        BusyError: Another live process works in the folder; the message names its pid.
-        StagewiseError: There is no Snakefile.
+        BusyError: Another live process, or a job that does not end, works in the folder.
+        StagewiseError: There is no Snakefile, or a cluster that was used does not answer.
     """
     if not (folder / "Snakefile").is_file():
         raise StagewiseError(f"{folder} has no Snakefile: run this in the repository's folder")
     descriptor = acquire(folder / LOCK)
     if _has_files(folder / SNAKEMAKE_LOCKS):
         refuse_live_snakemake(folder)
+        if jobs := end_submitted(folder):
+            print(f"workflow: cancelled {len(jobs)} jobs of a run that was killed", file=sys.stderr)
         wait_for_orphans(folder, ORPHAN_SECONDS)
         # What `snakemake --unlock` does, without parsing the workflow first.
         shutil.rmtree(folder / SNAKEMAKE_LOCKS)
@@ -116,9 +121,13 @@ def wait_for_orphans(folder: Path, seconds: float) -> None:
 
 
 def is_snakemake(command: Sequence[str]) -> bool:
-    """Tells whether a command line is Snakemake's own: the script or ``python -m snakemake``."""
+    """Tells whether a command line is Snakemake's own: the script or ``python -m snakemake``.
+
+    What a submitted job starts to run its rule (``--mode remote``) does not count.
+    """
     names = [os.path.basename(word) for word in command[:2]]
-    return "snakemake" in names or list(command[1:3]) == ["-m", "snakemake"]
+    inside = any(pair == ("--mode", "remote") for pair in pairwise(command))
+    return not inside and ("snakemake" in names or list(command[1:3]) == ["-m", "snakemake"])
 
 
 def _processes_in(

@@ -8,6 +8,7 @@ import atexit
 import json
 import os
 import sys
+import time
 
 _opened: set[str] = set()
 
@@ -32,8 +33,10 @@ def _note() -> None:
         "packages": sorted({name.partition(".")[0] for name in sys.modules}),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "torch_threads": torch.get_num_threads() if torch is not None else None,
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
-    path = os.path.join(os.environ["STAGEWISE_WITNESS"], f"{os.getpid()}.json")
+    name = f"{os.getpid()}-{time.time_ns()}.json"
+    path = os.path.join(os.environ["STAGEWISE_WITNESS"], name)
     with open(path, "w", encoding="utf-8") as stream:
         json.dump(record, stream)
 
