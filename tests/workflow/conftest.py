@@ -2,27 +2,59 @@
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from support.workflow import SMOKE, Copy, Finished, copy_repository
 
-WITNESS = Path(__file__).parents[1] / "support" / "witness"
+SUPPORT = Path(__file__).parents[1] / "support"
+WITNESS = SUPPORT / "witness"
+#: Within it packages that take seconds on an idle machine are loaded on a crowded one.
+START_SECONDS = 600.0
+
+
+@contextmanager
+def warm_python(environment: dict[str, str]) -> Iterator[str]:
+    """The socket of a Python that stages are forked from; see support/warm/server.py."""
+    # Not in pytest's folder: a socket's path holds about a hundred characters.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "warm"
+        command = [sys.executable, str(SUPPORT / "warm/server.py"), str(path)]
+        with subprocess.Popen(command, env=environment | {"OMP_NUM_THREADS": "1"}) as server:
+            try:
+                deadline = time.monotonic() + START_SECONDS
+                while not path.exists():
+                    assert server.poll() is None, "the warm Python ended"
+                    assert time.monotonic() < deadline, "the warm Python does not start"
+                    time.sleep(0.05)
+                yield str(path)
+            finally:
+                server.terminate()
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A run of every rule, as `make smoke` does it; see support/witness/sitecustomize.py."""
+    """A run of every rule, as `make smoke` does it, but for the stages' cold starts.
+
+    See support/witness/sitecustomize.py for what is noted, support/warm/server.py for the starts.
+    """
     copy = copy_repository(tmp_path_factory.mktemp("smoke") / "repository")
     notes = tmp_path_factory.mktemp("witness")
-    watched = {
+    watched = copy.environment | {
         "PYTHONPATH": f"{WITNESS}{os.pathsep}{copy.environment['PYTHONPATH']}",
         "STAGEWISE_WITNESS": str(notes),
         "STAGEWISE_WITNESS_SOURCE": str((copy.folder / "src").resolve()),
     }
-    observed = Copy(copy.folder, copy.environment | watched)
-    observed.run(observed.wrapped("all", "toy", "studies", *SMOKE))
+    with warm_python(watched) as socket:
+        observed = Copy(copy.folder, watched | {"STAGEWISE_WARM": socket})
+        observed.run(observed.wrapped("all", "toy", "studies", *SMOKE))
     witnesses = [json.loads(path.read_text(encoding="utf-8")) for path in notes.iterdir()]
     return Finished(copy, witnesses)
 
