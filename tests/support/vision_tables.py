@@ -78,7 +78,9 @@ def images() -> pd.DataFrame:
     for place in range(COUNT):
         picture = np.full((8, 8), 10 * place, np.uint8)
         group = GROUPS[place % 3]
-        rows.append((f"held/{place}", f"c{place // 2}", "A", group, f"f{place % 2}", packed(picture)))
+        rows.append(
+            (f"held/{place}", f"c{place // 2}", "A", group, f"f{place % 2}", packed(picture))
+        )
     return _table(rows, "id class label group variant pixels")
 
 
@@ -100,7 +102,13 @@ def matrix() -> pd.DataFrame:
 
 def neighbours() -> pd.DataFrame:
     rows = [
-        (method, f"held/{query}", rank, f"held/{query + rank}", ("same class", "unrelated")[rank % 2])
+        (
+            method,
+            f"held/{query}",
+            rank,
+            f"held/{query + rank}",
+            ("same class", "unrelated")[rank % 2],
+        )
         for method, query, rank in product(("kernel", "penultimate"), range(3), range(1, 4))
     ]
     return _table(rows, "method query rank neighbour related")

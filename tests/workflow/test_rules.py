@@ -134,7 +134,9 @@ def test_wildcards_are_constrained() -> None:
 def test_every_figure_names_the_tables_that_it_draws() -> None:
     text = (ROOT / "workflow" / "rules" / "figures.smk").read_text(encoding="utf-8")
     literals = re.findall(
-        r"^(?:STUDY_|RECORD_|BRANCH_|JUDGED_)?FIGURES = (\{.*?^\})", text, flags=re.MULTILINE | re.DOTALL
+        r"^(?:STUDY_|RECORD_|BRANCH_|JUDGED_)?FIGURES = (\{.*?^\})",
+        text,
+        flags=re.MULTILINE | re.DOTALL,
     )
     assert len(literals) == 5
     named = {key: one for literal in literals for key, one in ast.literal_eval(literal).items()}
