@@ -131,7 +131,7 @@ class ImageLoss(ModuleLoss):
         Float[Tensor, "checkpoint chain"],
         Float[Tensor, "checkpoint chain parameter"],
     ]:
-        """Return the batch's mean loss and its gradient; the full mean `CHUNK` samples at a time."""
+        """Return a batch's mean loss and its gradient; the full mean `CHUNK` samples at a time."""
         if batch is not None:
             return super().mean_and_gradient(w, batch)
         mean, gradient = torch.zeros_like(w[..., 0]), torch.zeros_like(w)
