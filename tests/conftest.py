@@ -6,6 +6,11 @@ import jaxtyping
 import pytest
 
 import support.checked  # noqa: F401  (the hook finds the checker by this name)
+from support.cost import (  # noqa: F401  (hooks of pytest)
+    pytest_runtest_logstart,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+)
 
 # Shapes and types of annotated arguments are checked under pytest only. The hook stands first:
 # it reaches the modules that are imported after it, and none in subprocesses.
@@ -14,6 +19,8 @@ jaxtyping.install_import_hook("stagewise", "support.checked.checked")
 TESTS = Path(__file__).parent
 #: Folders in the order in which two workers should meet them: long ones first.
 LONGEST_FIRST = ("workflow", "statistical", "equivalence", "lint", "unit")
+#: The fixture of tests/workflow that runs every rule.
+SHARED = "finished"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -24,24 +31,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks tests by folder and keeps each file, and the whole workflow folder, on one worker.
+    """Marks tests by folder; keeps each file, and all that share the smoke run, on one worker.
 
-    A file's module-wide fixtures are then made once. Workflow tests share one run of the smoke
-    configuration, and two Snakemakes at once would only fight for the cores.
+    A file's module-wide fixtures are then made once, and so is the run of the smoke configuration,
+    which comes first: nothing takes longer. Other Snakemakes, which mostly plan, wait or are
+    killed, run beside it.
     """
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in ("cluster", "statistical", "workflow"):
             item.add_marker(folder)
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(folder, item.path)))
+            item.add_marker(pytest.mark.xdist_group(_group(folder, item)))
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
-        items.sort(key=lambda item: _place(item.path.relative_to(TESTS).parts[0]))
+        items.sort(key=_place)
 
 
-def _group(folder: str, path: Path) -> str:
-    return folder if folder == "workflow" else f"{folder}.{path.stem}"
+def _group(folder: str, item: pytest.Item) -> str:
+    return SHARED if _shares(item) else f"{folder}.{item.path.stem}"
 
 
-def _place(folder: str) -> int:
-    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+def _shares(item: pytest.Item) -> bool:
+    """Tells whether a test needs the finished run of the smoke configuration."""
+    return SHARED in getattr(item, "fixturenames", ())
+
+
+def _place(item: pytest.Item) -> tuple[int, bool]:
+    folder = item.path.relative_to(TESTS).parts[0]
+    known = folder in LONGEST_FIRST
+    return LONGEST_FIRST.index(folder) if known else len(LONGEST_FIRST), not _shares(item)

@@ -63,12 +63,16 @@ class Copy:
 
     def planned(self, *arguments: str) -> Counter[str]:
         """Counts the jobs of each rule that a run with these arguments would start."""
-        output = self.run(self.command("-n", *arguments))
-        return Counter(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
+        return count_jobs(self.run(self.command("-n", *arguments)))
 
     def log(self, name: str, results: str = "results/smoke") -> str:
         """Text of a job's log."""
         return (self.folder / results / "logs" / name).read_text(encoding="utf-8")
+
+
+def count_jobs(plan: str) -> Counter[str]:
+    """Counts the jobs of each rule in what a dry run prints."""
+    return Counter(re.findall(r"^(?:local)?rule (\w+):$", plan, flags=re.MULTILINE))
 
 
 def copy_repository(folder: Path) -> Copy:

@@ -4,6 +4,8 @@ import ast
 import importlib
 import re
 import shlex
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,10 @@ import yaml
 from stagewise.cli.stage import read_flags
 from stagewise.plotting.catalogue import FIGURES
 from support.repository import ROOT
-from support.workflow import Copy, copy_repository
+from support.workflow import Copy, copy_repository, count_jobs
 
 FILES = (ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk")))
+CONFIGS = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
 BLOCK = re.compile(r"^(?:use )?rule (?P<name>\w+)[^\n]*:\n(?P<body>(?:(?: {4}[^\n]*)?\n)+)", re.M)
 #: Parameters that are a flag and its values, or nothing.
 FLAGS = {"calibration", "search"}
@@ -209,14 +212,33 @@ def test_rules_ask_for_no_less_than_was_measured(tmp_path: Path) -> None:
         assert int(megabytes) < memory, rule
 
 
+@pytest.fixture(scope="module")
+def plan(fresh: Copy) -> Callable[[str], str]:
+    """What a dry run of all targets prints under a configuration, asked for once."""
+
+    @cache
+    def ask(config: str) -> str:
+        targets = ("all", "studies")
+        return fresh.run(fresh.command("-n", *targets, "--configfile", f"config/{config}.yaml"))
+
+    return ask
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_configuration_makes_a_plan(plan: Callable[[str], str], config: str) -> None:
+    jobs = count_jobs(plan(config))
+    assert jobs["all"] == jobs["studies"] == 1
+    assert jobs["toy_sample"] > 1
+
+
 @pytest.mark.parametrize("config", ["default", "smoke"])
 def test_every_printed_command_has_the_flags_and_settings_of_its_stage(
-    config: str, tmp_path: Path
+    plan: Callable[[str], str], config: str
 ) -> None:
     """Reads them as the stage would, without running it: one job a rule is enough."""
-    copy = copy_repository(tmp_path)
-    plan = copy.run(copy.command("-n", "all", "studies", "--configfile", f"config/{config}.yaml"))
-    commands = re.findall(r"python -m stagewise\.cli\.(\w+) (.*) > \S+ 2>&1$", plan, re.M)
+    commands = re.findall(
+        r"python -m stagewise\.cli\.(\w+) (.*) > \S+ 2>&1$", plan(config), flags=re.MULTILINE
+    )
     assert len(dict(commands)) > 15
     for stage, flags in dict(commands).items():
         module = importlib.import_module(f"stagewise.cli.{stage}")

@@ -2,6 +2,10 @@
 
 Python imports this at start because its folder is on PYTHONPATH. At the end of a process the files
 under src/stagewise that it imported or opened, and the threads it was given, go to a JSON file.
+
+Where STAGEWISE_WARM names a socket, a stage does not run here but in a fork of the Python behind
+it, which has loaded the heavy packages already (support/warm/server.py); this process waits for its
+end and has its exit status.
 """
 
 import atexit
@@ -41,6 +45,31 @@ def _note() -> None:
         json.dump(record, stream)
 
 
+def _is_stage(command: list[str]) -> bool:
+    module = command[2] if command[1:2] == ["-m"] else ""
+    return module.startswith("stagewise.cli.") and module != "stagewise.cli.workflow"
+
+
+def _run_warm() -> int:
+    """Has this stage run in a fork; returns its exit status."""
+    import socket
+
+    request = {
+        "command": sys.orig_argv,
+        "folder": os.getcwd(),
+        "environment": {**os.environ},
+    }
+    text = json.dumps(request).encode()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ.pop("STAGEWISE_WARM"))
+        socket.send_fds(connection, [len(text).to_bytes(8, "big")], [0, 1, 2])
+        connection.sendall(text)
+        status = connection.recv(4)
+    return int.from_bytes(status, "big", signed=True) if status else 1
+
+
+if "STAGEWISE_WARM" in os.environ and _is_stage(sys.orig_argv):
+    os._exit(_run_warm() % 256)
 if "STAGEWISE_WITNESS" in os.environ:
     sys.addaudithook(_listen)
     atexit.register(_note)
