@@ -19,6 +19,8 @@ include: "workflow/rules/multitask_jobs.smk"
 include: "workflow/rules/multitask.smk"
 include: "workflow/rules/vision_jobs.smk"
 include: "workflow/rules/vision.smk"
+include: "workflow/rules/retraining_jobs.smk"
+include: "workflow/rules/retraining.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/studies.smk"
@@ -52,6 +54,11 @@ rule toy:
         rules.tables.input,
         rules.figures.input,
         TOY_NUMBERS,
+
+
+rule retraining:
+    input:
+        rules.retraining_tables.output,
 
 
 rule studies:

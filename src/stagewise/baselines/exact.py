@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stagewise.errors import ConfigError
-from stagewise.models.mlp import MLPLoss
+from stagewise.models.classifier import ClassifierLoss
 
 #: Samples whose Jacobians are held at once, at ten classes and 5,000 weights 40 MB.
 CHUNK = 100
@@ -38,8 +38,8 @@ class ExactInfluence(NamedTuple):
 
 
 def exact_influence(
-    loss: MLPLoss,
-    queries: MLPLoss,
+    loss: ClassifierLoss,
+    queries: ClassifierLoss,
     centre: Float[Tensor, " parameter"],
     dampings: Sequence[float],
 ) -> ExactInfluence:
@@ -72,7 +72,7 @@ def exact_influence(
 
 
 def gauss_newton(
-    loss: MLPLoss, w: Float[Tensor, " parameter"]
+    loss: ClassifierLoss, w: Float[Tensor, " parameter"]
 ) -> Float[Tensor, "parameter parameter"]:
     """Return H = (1/n) Σ_i J_i' (diag p_i - p_i p_i') J_i, nats per squared unit of weight."""
 
@@ -92,7 +92,7 @@ def gauss_newton(
 
 
 def sample_gradients(
-    loss: MLPLoss, w: Float[Tensor, " parameter"]
+    loss: ClassifierLoss, w: Float[Tensor, " parameter"]
 ) -> Float[Tensor, "sample parameter"]:
     """Return every sample's own gradient: each is a batch of one, of a chain of its own."""
     double = loss.with_data(loss.inputs.to(w), loss.labels)

@@ -11,6 +11,7 @@ from stagewise.config.calibration import CalibrationSettings
 from stagewise.config.conformance import ConformanceSettings
 from stagewise.config.language import LanguageSettings
 from stagewise.config.multitask import MultitaskSettings
+from stagewise.config.retraining import RetrainingSettings
 from stagewise.config.toy import ToySettings
 from stagewise.config.vision import VisionSettings
 
@@ -34,6 +35,7 @@ class Root(Strict):
     language: LanguageSettings
     multitask: MultitaskSettings
     vision: VisionSettings
+    retraining: RetrainingSettings
     bench: BenchSettings
 
 
