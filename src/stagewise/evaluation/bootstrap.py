@@ -3,6 +3,10 @@
 A resampling is held as counts, how often each subset and each query was drawn. Ranks of a resample
 follow from the ranks of the whole by cumulative sums, ties included, so that no resample is sorted.
 
+Intervals are the value ± a normal quantile times the bootstrap's error. Percentiles would not do: a
+resample holds rows twice, and ties pull a high rank correlation down, so that 95% intervals of 0.9
+over 32 subsets held the truth 69 times in 100 (a test has the simulation).
+
 Source: McCullagh 2000 and Owen 2007 (the pigeonhole bootstrap: resampling rows and columns
 independently; never too small an error, up to three times too large a variance where neither
 effect but their interaction rules).
@@ -12,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import ndtri
 
 from stagewise.errors import ConfigError
 
@@ -24,7 +29,7 @@ class Interval(NamedTuple):
     Attributes:
         value: The statistic of the sample itself.
         se: Standard deviation of the resampled statistic.
-        low: Lower end of the percentile interval.
+        low: Lower end of the interval.
         high: Upper end.
     """
 
@@ -76,9 +81,14 @@ def resamples(count: int, subsets: int, queries: int, rng: np.random.Generator) 
 def interval(
     value: float, draws: Float[np.ndarray, " resampling"], level: float = LEVEL
 ) -> Interval:
-    """Return the percentile interval of ``draws`` about ``value``."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(value), float(np.std(draws, ddof=1)), float(low), float(high))
+    """Return ``value`` ± z·se, with the error of ``draws`` and the normal quantile of ``level``.
+
+    Draws that are NaN are left out; with fewer than two the error is NaN.
+    """
+    known = draws[np.isfinite(draws)]
+    se = float(np.std(known, ddof=1)) if len(known) > 1 else float("nan")
+    reach = float(ndtri((1 + level) / 2)) * se
+    return Interval(float(value), se, float(value) - reach, float(value) + reach)
 
 
 def ranked(values: Float[np.ndarray, "subset query"]) -> Ranked:

@@ -84,4 +84,5 @@ def ceiling(
     seeds = loss.shape[1]
     value = split_half(loss, halves)
     limits = np.array([prophecy(one, seeds) for one in found])
-    return interval(value, found, level), interval(prophecy(value, seeds), limits, level)
+    top = interval(prophecy(value, seeds), limits, level)
+    return interval(value, found, level), top._replace(high=min(top.high, 1.0))

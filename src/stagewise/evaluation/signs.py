@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float, Int
-from scipy.stats import norm
 
-from stagewise.evaluation.bootstrap import Interval, Resamples
+from stagewise.evaluation.bootstrap import Resamples, interval
 
 RESOLVED = 2.0
 SUBSETS = "subsets"
@@ -88,7 +87,7 @@ def judged(
 ) -> list[dict[str, Any]]:
     """Return rows scope, method, value, se, low, high, n by a judge without subsets' noise.
 
-    Intervals are over queries: value ± the normal quantile times the bootstrap's error.
+    Intervals are over queries.
     """
     every = np.ones(len(judge), np.int64)
     rows = []
@@ -104,8 +103,7 @@ def judged_by_subsets(
 ) -> list[dict[str, Any]]:
     """Return the same rows as `judged`, by the subsets that hold a sample or not.
 
-    Intervals are over queries and subsets. They are centred on the value: resampled subsets carry
-    their noise twice, which pulls the resampled shares further towards a half.
+    Intervals are over queries and subsets.
     """
     centred = rivals.centred()
     loss, mask = targets["loss"].values.mean(axis=1), targets["mask"].values.astype(bool)
@@ -137,11 +135,7 @@ def _questions(rivals: Rivals) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
 def _row(
     scope: str, method: str, value: float, drawn: list[float], count: int, level: float
 ) -> dict[str, Any]:
-    found = np.array(drawn)
-    found = found[np.isfinite(found)]
-    se = float(found.std(ddof=1)) if len(found) > 1 else float("nan")
-    reach = float(norm.isf((1 - level) / 2)) * se
-    one = Interval(value, se, max(value - reach, 0.0), min(value + reach, 1.0))
+    one = interval(value, np.array(drawn), level)
     return {"scope": scope, "method": method, **one._asdict(), "n": count}
 
 
