@@ -66,20 +66,28 @@ def subset_effect(
         return (loss.T @ held) / held.sum(axis=0) - (loss.T @ free) / free.sum(axis=0)
 
 
-def share(
+def verdicts(
     value: Float[np.ndarray, "query sample"],
     judge: Float[np.ndarray, "query sample"],
     pairs: Bool[np.ndarray, "query sample"],
-    weight: Int[np.ndarray, " query"],
-) -> tuple[float, int]:
-    """Return the share of the pairs whose sign is the judge's, and how many pairs were judged.
+) -> tuple[Int[np.ndarray, " query"], Int[np.ndarray, " query"]]:
+    """Return for each query how many of the pairs have the judge's sign, and how many it judged.
 
-    Pairs that the judge knows nothing of (NaN, or exactly zero) are left out.
+    Pairs that the judge knows nothing of (NaN, or exactly zero) are not judged.
     """
     asked = pairs & np.isfinite(judge) & (judge != 0)
-    right = (asked & (value * np.nan_to_num(judge) > 0)).sum(axis=1)
-    count = int(weight @ asked.sum(axis=1))
-    return (float(weight @ right / count) if count else float("nan")), count
+    right = asked & (value * np.nan_to_num(judge) > 0)
+    return right.sum(axis=1), asked.sum(axis=1)
+
+
+def share(
+    found: tuple[Int[np.ndarray, " query"], Int[np.ndarray, " query"]],
+    weight: Int[np.ndarray, "*resampling query"],
+) -> Float[np.ndarray, "*resampling"]:
+    """Return the share of the judged pairs that have the judge's sign; NaN where there are none."""
+    right, asked = weight @ found[0], weight @ found[1]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(right / asked)
 
 
 def judged(
@@ -89,12 +97,10 @@ def judged(
 
     Intervals are over queries.
     """
-    every = np.ones(len(judge), np.int64)
     rows = []
     for scope, method, value, pairs in _questions(rivals):
-        at, count = share(value, judge, pairs, every)
-        drawn = [share(value, judge, pairs, weight)[0] for weight in draws.query]
-        rows.append(_row(scope, method, at, drawn, count, level))
+        found = verdicts(value, judge, pairs)
+        rows.append(_row(scope, method, found, share(found, draws.query), level))
     return rows
 
 
@@ -105,21 +111,19 @@ def judged_by_subsets(
 
     Intervals are over queries and subsets.
     """
-    centred = rivals.centred()
     loss, mask = targets["loss"].values.mean(axis=1), targets["mask"].values.astype(bool)
-    every = np.ones(len(loss), np.int64), np.ones(loss.shape[1], np.int64)
-    effect = subset_effect(loss, mask, every[0])
-    questions = list(_questions(centred))
-    drawn: list[list[float]] = [[] for _ in questions]
-    for subset, query in zip(draws.subset, draws.query, strict=True):
-        again = subset_effect(loss, mask, subset)
-        for place, (_, _, value, pairs) in enumerate(questions):
-            drawn[place].append(share(value, again, pairs, query)[0])
-    rows = []
-    for (scope, method, value, pairs), each in zip(questions, drawn, strict=True):
-        at, count = share(value, effect, pairs, every[1])
-        rows.append(_row(scope, method, at, each, count, level))
-    return rows
+    questions = _questions(rivals.centred())
+    drawn = np.empty((len(questions), len(draws.subset)))
+    for index, (subset, query) in enumerate(zip(draws.subset, draws.query, strict=True)):
+        effect = subset_effect(loss, mask, subset)
+        drawn[:, index] = [
+            share(verdicts(value, effect, pairs), query) for *_, value, pairs in questions
+        ]
+    effect = subset_effect(loss, mask, np.ones(len(loss), np.int64))
+    return [
+        _row(scope, method, verdicts(value, effect, pairs), each, level)
+        for (scope, method, value, pairs), each in zip(questions, drawn, strict=True)
+    ]
 
 
 def _questions(rivals: Rivals) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
@@ -133,10 +137,11 @@ def _questions(rivals: Rivals) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
 
 
 def _row(
-    scope: str, method: str, value: float, drawn: list[float], count: int, level: float
+    scope: str, method: str, found: tuple[np.ndarray, np.ndarray], drawn: np.ndarray, level: float
 ) -> dict[str, Any]:
-    one = interval(value, np.array(drawn), level)
-    return {"scope": scope, "method": method, **one._asdict(), "n": count}
+    value = float(share(found, np.ones(len(found[1]), np.int64)))
+    one = interval(value, drawn, level)
+    return {"scope": scope, "method": method, **one._asdict(), "n": int(found[1].sum())}
 
 
 def sign_table(

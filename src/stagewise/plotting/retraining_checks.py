@@ -16,7 +16,7 @@ from stagewise.plotting.retraining_looks import (
     looks_of,
     method_handles,
     problems_of,
-    spoken,
+    title_of,
 )
 
 #: Who judges a sign.
@@ -56,7 +56,7 @@ def draw_retraining_loo(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> N
             )
         ax.set_xlim(right=1.02)
         ax.set_xlabel("rank correlation with leave-one-out")
-        ax.set_title(f"{spoken(problem)}, {int(own['n_samples'].iloc[0])} samples")
+        ax.set_title(f"{title_of(problem)}, {int(own['n_samples'].iloc[0])} samples")
 
 
 def draw_retraining_removal(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -84,7 +84,7 @@ def draw_retraining_removal(figure: Figure, tables: Mapping[str, pd.DataFrame]) 
         ax.axhline(0.0, color=palette.GREY, linewidth=0.5, zorder=0)
         ax.set_xlabel("samples removed, those called most helpful first")
         ax.set_ylabel("rise of the query's loss, nats\n(the removed samples helped ↑)")
-        ax.set_title(spoken(problem))
+        ax.set_title(title_of(problem))
     legend_above(figure, method_handles(looks), columns=min(len(looks), 5))
 
 
@@ -110,7 +110,7 @@ def draw_retraining_signs(figure: Figure, tables: Mapping[str, pd.DataFrame]) ->
         ax.set_ylim(len(judges) - 0.5, -0.5)
         ax.set_xlim(0, 1.02)
         ax.set_xlabel("share of signs that are the judge's")
-        ax.set_title(spoken(problem))
+        ax.set_title(title_of(problem))
     legend_above(figure, method_handles({look.label: look for look in kinds.values()}))
 
 
@@ -128,4 +128,4 @@ def draw_retraining_mislabel(figure: Figure, tables: Mapping[str, pd.DataFrame])
         ax.axvline(0.5, color=palette.GREY, linewidth=0.5, zorder=0)
         ax.set_xlim(0, 1.02)
         ax.set_xlabel("AUROC of flipped against true labels (± 2 se)")
-        ax.set_title(spoken(problem))
+        ax.set_title(title_of(problem))

@@ -28,6 +28,13 @@ METHODS: Mapping[str, Look] = MappingProxyType(
         "random": Look(palette.GREY, ":", "x", "random"),
     }
 )
+PROBLEMS: Mapping[str, str] = MappingProxyType(
+    {
+        "digits_mlp": "perceptron",
+        "digits_cnn": "convolutional network",
+        "digits_logistic": "softmax regression",
+    }
+)
 #: Looks of attributors that the table above does not know.
 _SPARE = (
     (palette.BLACK, "--", "*"),
@@ -47,6 +54,11 @@ def looks_of(column: pd.Series) -> dict[str, Look]:
 def spoken(name: str) -> str:
     """Returns the words of a name."""
     return name.replace("_", " ")
+
+
+def title_of(problem: str) -> str:
+    """Returns what a problem is called above a panel."""
+    return PROBLEMS.get(problem, spoken(problem))
 
 
 def problems_of(table: pd.DataFrame) -> list[str]:

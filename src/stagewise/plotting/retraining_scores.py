@@ -16,7 +16,7 @@ from stagewise.plotting.retraining_looks import (
     looks_of,
     method_handles,
     problems_of,
-    spoken,
+    title_of,
 )
 
 _WIDTH = 0.8
@@ -39,7 +39,7 @@ def draw_retraining_lds(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> N
         _draw_alphas(upper, own, looks)
         _draw_ceilings(upper, select(ceilings, problem=problem, quantity="ceiling"), own)
         _draw_alphas(lower, select(gaps, problem=problem), looks)
-        upper.set_title(spoken(problem))
+        upper.set_title(title_of(problem))
         lower.set_xlabel("α, share of the training set")
     axes[0, 0].set_ylabel("linear datamodelling score")
     axes[1, 0].set_ylabel("Bayesian influence's score\nless the method's")
@@ -93,7 +93,7 @@ def draw_retraining_cost(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> 
         ax.set_xscale("log")
         ax.margins(x=0.06)
         ax.set_xlabel("seconds")
-        ax.set_title(spoken(problem))
+        ax.set_title(title_of(problem))
     figure.axes[0].set_ylabel("linear datamodelling score, α = 0.5")
     legend_above(figure, method_handles(looks), columns=5)
 
@@ -124,4 +124,4 @@ def draw_retraining_settings(figure: Figure, tables: Mapping[str, pd.DataFrame])
         ax.set_yticks(range(len(looks)), [look.label for look in looks.values()])
         ax.set_ylim(len(looks) - 0.5, -0.5)
         ax.set_xlabel("score, tuning retrainings")
-        ax.set_title(spoken(problem))
+        ax.set_title(title_of(problem))
