@@ -20,6 +20,9 @@ from torch import Tensor
 from stagewise.errors import ConfigError
 from stagewise.models.classifier import ClassifierLoss
 
+#: δ that methods with a damping try, nats per squared unit of weight.
+DAMPINGS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+
 
 class Trained(NamedTuple):
     """What an attributor is given.

@@ -30,7 +30,7 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -128,12 +128,30 @@ def ekfac_influences(
     """
     settings = settings or FactorSettings()
     _check_settings(dampings, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="ekfac-") as scratch:
+        score = fitted(module, train, queries, folder=Path(scratch), settings=settings)
+        return torch.stack([score(one) for one in dampings])
+
+
+def fitted(
+    module: nn.Module,
+    train: Samples,
+    queries: Queries,
+    *,
+    folder: Path,
+    settings: FactorSettings,
+) -> Callable[[float | None], Float[Tensor, "query sample"]]:
+    """Fit the factors into a folder, and return the influences as a function of the damping.
+
+    Arguments and errors are those of ``ekfac_influences``; the folder is the caller's to remove.
+    """
+    _check_settings([None], settings)
     classes = _check_samples(module, train, "train", settings.score_batch)
     _check_samples(module, queries, "queries", settings.score_batch)
     task = _Classification(_tracked(module, train[0][:1], settings.layers))
     device = train[0].device
-    folder.mkdir(parents=True, exist_ok=True)
-    with _quiet(), tempfile.TemporaryDirectory(dir=folder, prefix="ekfac-") as scratch:
+    with _quiet():
         State._reset_state()  # a process keeps the device of its first analysis otherwise
         analyzer = Analyzer(
             "ekfac",
@@ -141,11 +159,16 @@ def ekfac_influences(
             task,
             cpu=device.type == "cpu",
             disable_tqdm=True,
-            output_dir=scratch,
+            output_dir=str(folder),
         )
         _fit(analyzer, train, classes, settings)
-        found = [_scores(analyzer, train, queries, one, settings) for one in dampings]
-    return -torch.stack(found).to(device)
+
+    def score(damping: float | None) -> Tensor:
+        _check_settings([damping], settings)
+        with _quiet():
+            return -_scores(analyzer, train, queries, damping, settings).to(device)
+
+    return score
 
 
 class _Classification(Task):

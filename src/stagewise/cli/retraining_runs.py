@@ -133,7 +133,9 @@ def _trained(
         centre = newton(problem.train, gauss_newton, recipe.weight_decay)
         matrix = gauss_newton(problem.train, centre)
         rows = torch.from_numpy(job.masks).to(centre)
-        return minimise(problem.train, centre, rows, matrix, recipe.weight_decay).weights[:, None], 0
+        return minimise(problem.train, centre, rows, matrix, recipe.weight_decay).weights[
+            :, None
+        ], 0
     if job.seeds < 2:
         raise ConfigError(
             f"{job.name} of {settings.name} has {job.seeds} seed; two at least are needed to tell "

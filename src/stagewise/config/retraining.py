@@ -132,10 +132,18 @@ class RetrainingProblem(Strict):
     def _fits(self) -> "RetrainingProblem":
         newton = self.recipe.kind == "newton"
         if newton and (self.network.kind != "mlp" or self.network.hidden):
-            raise ValueError("recipe.kind newton needs a convex loss: network {kind: mlp, hidden: []}")
+            raise ValueError(
+                "recipe.kind newton needs a convex loss: network {kind: mlp, hidden: []}"
+            )
         for name, one in self.sets.items():
             _check_set(name, one, newton)
         extra = [self.removal, self.flips]
+        if self.flips and "bif_correlation" in self.flips.methods:
+            raise ValueError(
+                "flips.methods: every sample's loss correlates with itself to 1; name bif"
+            )
+        if self.flips and "tuning" not in {one.role for one in self.sets.values()}:
+            raise ValueError("flips needs a set of role tuning, which settings are chosen on")
         used = {method for part in extra if part for method in part.methods}
         if used - set(self.methods):
             raise ValueError(f"{sorted(used - set(self.methods))} are not among methods")
@@ -233,3 +241,9 @@ class SampleStage(SampledStage):
     """What one sampling run is told."""
 
     setting: int = Field(ge=0, lt=SETTINGS)
+
+
+class MislabelStage(SampledStage):
+    """What the search for flipped labels by one attributor is told."""
+
+    method: Method
