@@ -162,7 +162,7 @@ def chosen(
 ) -> dict[str, dict[str, Candidate]]:
     """Return the best setting on the tuning subsets, by problem and method; the first of equals."""
     best: dict[str, dict[str, tuple[float, Candidate]]] = {}
-    for one in sorted(candidates, key=lambda one: one.setting):
+    for one in sorted(candidates, key=lambda one: (one.problem, one.method, one.setting)):
         own = best.setdefault(one.problem, {})
         score = tuning_score(one, found[one.problem])
         if one.method not in own or score > own[one.method][0]:

@@ -83,8 +83,8 @@ def draw_retraining_removal(figure: Figure, tables: Mapping[str, pd.DataFrame]) 
         ax.margins(x=0.05)
         ax.axhline(0.0, color=palette.GREY, linewidth=0.5, zorder=0)
         ax.set_xlabel("samples removed, those called most helpful first")
-        ax.set_ylabel("rise of the query's loss, nats\n(the removed samples helped ↑)")
         ax.set_title(title_of(problem))
+    figure.axes[0].set_ylabel("rise of the query's loss, nats\n(the removed samples helped ↑)")
     legend_above(figure, method_handles(looks), columns=min(len(looks), 5))
 
 

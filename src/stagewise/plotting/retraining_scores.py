@@ -20,6 +20,8 @@ from stagewise.plotting.retraining_looks import (
 )
 
 _WIDTH = 0.8
+#: Seconds below which a method counts as free: a logarithm has no place for nothing.
+_FREE = 1e-3
 
 
 def draw_retraining_lds(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -78,7 +80,7 @@ def draw_retraining_cost(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> 
         for method, look in looks.items():
             tried = select(settings, problem=problem, method=method)
             ax.plot(
-                tried["seconds"],
+                tried["seconds"].clip(lower=_FREE),
                 tried["value"],
                 color=look.colour,
                 marker=".",
@@ -88,7 +90,7 @@ def draw_retraining_cost(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> 
                 linestyle="none",
             )
             for _, row in select(cost, problem=problem, method=method).iterrows():
-                draw_interval(ax, row["seconds"], row, look)
+                draw_interval(ax, max(row["seconds"], _FREE), row, look)
         ax.axhline(0.0, color=palette.GREY, linewidth=0.5, zorder=0)
         ax.set_xscale("log")
         ax.margins(x=0.06)
@@ -123,5 +125,6 @@ def draw_retraining_settings(figure: Figure, tables: Mapping[str, pd.DataFrame])
         ax.axvline(0.0, color=palette.GREY, linewidth=0.5, zorder=0)
         ax.set_yticks(range(len(looks)), [look.label for look in looks.values()])
         ax.set_ylim(len(looks) - 0.5, -0.5)
+        ax.margins(x=0.06)
         ax.set_xlabel("score, tuning retrainings")
         ax.set_title(title_of(problem))

@@ -31,9 +31,16 @@ UNSIGNED = (
     "language_cancel",
     "multitask_kernel",
     "multitask_separation",
+    "retraining_lds",
+    "retraining_cost",
+    "retraining_settings",
+    "retraining_loo",
+    "retraining_signs",
+    "retraining_mislabel",
 )
 #: Words one of which says what a horizontal axis is.
 AXES = ("step", "γ", "control", "cells", "chains", "shared")
+AXES += ("α", "seconds", "score", "correlation", "removed", "share", "AUROC")
 
 
 def curves(ax: Axes, colour: str, line: str | None = None) -> list[np.ndarray]:
