@@ -57,7 +57,7 @@ def margin_gradients(
 
     def margin(w: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = loss.logits(w[None, None], x[None])[0, 0, 0]
-        own = torch.nn.functional.one_hot(y, len(logits)).bool()
+        own = torch.arange(len(logits), device=y.device) == y
         others = logits.masked_fill(own, -torch.inf).logsumexp(0)
         chosen = (logits * own).sum()
         return chosen - others, torch.sigmoid(others - chosen)
