@@ -43,7 +43,7 @@ def _rows(
     targets: xr.Dataset, method: np.ndarray, loss: np.ndarray, base: np.ndarray
 ) -> Iterator[dict[str, Any]]:
     place = {query: at for at, query in enumerate(targets["query"].values.astype(str))}
-    about, k = targets["about"].values.astype(str), targets["k"].values
+    about, k = targets["about"].values.astype(str).tolist(), targets["k"].values
     for row, name in enumerate(method):
         if name == NOTHING:
             continue
