@@ -63,6 +63,8 @@ rule retraining_attribute:
         "<logs>/retraining_attribute/{rproblem}_{method}.log",
     benchmark:
         "<benchmarks>/retraining_attribute/{rproblem}_{method}.tsv"
+    wildcard_constraints:
+        method="|".join(RT_SCORED),
     conda:
         "../envs/stagewise.yaml"
     threads: 1

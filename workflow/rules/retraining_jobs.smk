@@ -16,6 +16,11 @@ RT_MISLABEL = f"{RT_FOLDER}/mislabel/{{method}}.nc"
 RT_SAMPLED = ["bif", "bif_correlation"]
 RT_SETTINGS = list(range(9))
 
+# The others.
+RT_SCORED = sorted(
+    {one for of in RETRAINED.values() for one in of.methods} - set(RT_SAMPLED)
+)
+
 RETRAINING_TABLES = [
     f"retraining_{name}"
     for name in "lds difference settings ceiling loo removal signs mislabel cost".split()

@@ -1,6 +1,6 @@
 """The chains behind the Bayesian influence functions of a retrained problem: settings and runs.
 
-One calibration is varied in damping and temperature. The step is the calibration's share of what is
+One calibration is varied in damping and nβ. The step is the calibration's share of what is
 stable, the friction critical for the flattest direction, and burn-in and spacing are as many of its
 relaxation times:
 
@@ -30,12 +30,11 @@ from stagewise.storage import trace as trace_file
 
 
 def varied(found: Calibration, sampled: SampledSettings, setting: int) -> Calibration:
-    """Return the calibration at another damping and temperature."""
-    damping, temperature = sampled.pairs()[setting]
-    n_beta = found.n_beta * temperature
+    """Return the calibration at another damping and nβ."""
+    damping, n_beta = sampled.pairs()[setting]
     largest = float(found.evidence["curvature_largest"] or 0.0)
     stiffer = (largest + sampled.damping) / (largest + damping)
-    step_size = found.step_size / temperature * stiffer
+    step_size = found.step_size * found.n_beta / n_beta * stiffer
     rate = math.sqrt(0.5 * step_size * n_beta * damping)
     slower = math.sqrt(0.5 * found.step_size * found.localization) / rate
     return dataclasses.replace(
@@ -51,10 +50,9 @@ def varied(found: Calibration, sampled: SampledSettings, setting: int) -> Calibr
     )
 
 
-def described(chosen: Calibration, sampled: SampledSettings, setting: int) -> str:
+def described(sampled: SampledSettings, setting: int) -> str:
     """Return a setting in words."""
-    damping, _ = sampled.pairs()[setting]
-    return f"damping {damping:g}, nβ {chosen.n_beta:.3g}"
+    return "damping {:g}, nβ {:g}".format(*sampled.pairs()[setting])
 
 
 def sample(

@@ -35,7 +35,7 @@ def retraining_sample(
         trace = sample(settings, problem, given.centre, chosen, name, folder)
     attrs = {
         "setting": settings.setting,
-        "setting_label": described(chosen, settings.sampled, settings.setting),
+        "setting_label": described(settings.sampled, settings.setting),
         # A user would pay for the pilots as well.
         "seconds": trace.attrs["wall_seconds"] + float(found.evidence["seconds_spent"] or 0.0),
         "peak_memory_mb": peak_memory_mb(),

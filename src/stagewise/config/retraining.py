@@ -176,24 +176,24 @@ class SampledSettings(Strict):
     damping: Positive
     #: γ/nβ of the settings that are tried, nats per squared unit of weight.
     dampings: tuple[Positive, ...] = Field(min_length=1)
-    #: nβ of the settings that are tried, over that of the calibration.
-    temperatures: tuple[Positive, ...] = Field(min_length=1)
+    #: nβ of the settings that are tried, per nat.
+    n_betas: tuple[Positive, ...] = Field(min_length=1)
     chains: int = Field(ge=8)
     #: Recorded draws per chain.
     draws: Annotated[int, Field(ge=8)]
 
     @model_validator(mode="after")
     def _as_many_as_others(self) -> "SampledSettings":
-        if len(self.dampings) * len(self.temperatures) != SETTINGS:
+        if len(self.dampings) * len(self.n_betas) != SETTINGS:
             raise ValueError(
-                f"{len(self.dampings)} dampings times {len(self.temperatures)} temperatures; every "
+                f"{len(self.dampings)} dampings times {len(self.n_betas)} n_betas; every "
                 f"attributor has {SETTINGS} settings: give so many pairs"
             )
         return self
 
     def pairs(self) -> list[tuple[float, float]]:
-        """Return (damping, temperature) of every setting."""
-        return [(one, other) for one in self.dampings for other in self.temperatures]
+        """Return (damping, nβ) of every setting."""
+        return [(one, other) for one in self.dampings for other in self.n_betas]
 
 
 class RetrainingSettings(Strict):

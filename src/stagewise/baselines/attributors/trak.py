@@ -81,10 +81,19 @@ def kernel_scores(
     asked: Float[Tensor, "query dimension"],
     ridge: float,
 ) -> Float[Tensor, "query sample"]:
-    """Return φ(query)' (Φ'Φ + λ I)^-1 φ(i), λ = ridge · tr(Φ'Φ) / k, in float64."""
+    """Return φ(query)' (Φ'Φ + λ I)^-1 φ(i), λ = ridge · tr(Φ'Φ) / k, in float64.
+
+    With fewer samples than dimensions by (Φ'Φ + λ I)^-1 Φ' = Φ' (ΦΦ' + λ I)^-1.
+    """
     samples, asked = samples.double(), asked.double()
+    shift = ridge * float(samples.square().sum()) / samples.shape[1]
+    if len(samples) < samples.shape[1]:
+        gram = samples @ samples.mT
+        gram.diagonal().add_(shift)
+        factor = torch.linalg.cholesky(gram)
+        return torch.cholesky_solve(samples @ asked.mT, factor).mT
     gram = samples.mT @ samples
-    gram.diagonal().add_(ridge * float(gram.diagonal().mean()))
+    gram.diagonal().add_(shift)
     return asked @ torch.cholesky_solve(samples.mT, torch.linalg.cholesky(gram))
 
 
