@@ -157,8 +157,9 @@ def calibration(settings: SampledSettings) -> Calibration:
 
 
 def test_the_calibrations_own_setting_is_itself_but_for_the_budget() -> None:
-    settings = sampled().model_copy(update={"n_betas": (1e5,), "dampings": (sampled().damping,)})
-    found, own = varied(calibration(settings), settings, 0), calibration(settings)
+    settings = sampled()
+    own = calibration(settings)
+    found = varied(own, settings, settings.damping, own.n_beta)
     assert (found.chains, found.draws) == (settings.chains, settings.draws)
     for name in ("n_beta", "localization", "step_size", "friction"):
         assert getattr(found, name) == pytest.approx(getattr(own, name), rel=1e-12)
@@ -169,8 +170,10 @@ def test_a_variation_keeps_the_share_of_what_is_stable() -> None:
     settings = sampled()
     own = calibration(settings)
     share = own.step_size * own.n_beta * (2.0 + settings.damping)
-    for place, (damping, n_beta) in enumerate(settings.pairs()):
-        found = varied(own, settings, place)
+    for damping, n_beta in settings.pairs():
+        stiff = varied(own, settings, damping, n_beta, 5.0)
+        assert stiff.step_size * n_beta * (5.0 + damping) == pytest.approx(share)
+        found = varied(own, settings, damping, n_beta)
         assert found.n_beta == n_beta
         assert found.localization / found.n_beta == pytest.approx(damping)
         assert found.step_size * found.n_beta * (2.0 + damping) == pytest.approx(share)

@@ -29,11 +29,25 @@ from stagewise.sampling.streams import NoiseStreams
 from stagewise.storage import trace as trace_file
 
 
-def varied(found: Calibration, sampled: SampledSettings, setting: int) -> Calibration:
-    """Return the calibration at another damping and nβ."""
-    damping, n_beta = sampled.pairs()[setting]
-    largest = float(found.evidence["curvature_largest"] or 0.0)
-    stiffer = (largest + sampled.damping) / (largest + damping)
+def varied(
+    found: Calibration,
+    sampled: SampledSettings,
+    damping: float,
+    n_beta: float,
+    largest: float | None = None,
+) -> Calibration:
+    """Return the calibration at another damping and nβ.
+
+    Args:
+        found: The calibration.
+        sampled: Its damping, and the budget of a run.
+        damping: δ = γ/nβ, nats per squared unit of weight.
+        n_beta: nβ.
+        largest: λ_max of the network that is sampled; None is that of the calibrated one.
+    """
+    known = float(found.evidence["curvature_largest"] or 0.0)
+    largest = known if largest is None else largest
+    stiffer = (known + sampled.damping) / (largest + damping)
     step_size = found.step_size * found.n_beta / n_beta * stiffer
     rate = math.sqrt(0.5 * step_size * n_beta * damping)
     slower = math.sqrt(0.5 * found.step_size * found.localization) / rate

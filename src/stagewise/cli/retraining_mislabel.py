@@ -15,6 +15,7 @@ from jaxtyping import Float
 from stagewise.baselines.attributor import attribute
 from stagewise.baselines.attributors.by_name import ATTRIBUTORS
 from stagewise.calibration import settings as calibration_file
+from stagewise.calibration.curvature import measure
 from stagewise.cli.retraining_chains import sample, varied
 from stagewise.cli.retraining_choice import read_choice
 from stagewise.cli.retraining_problem import Problem, load_problem, read_trained, signed
@@ -91,13 +92,19 @@ def _sampled(
 ) -> tuple[np.ndarray, str]:
     """Return the variance of every sample's loss, which is its influence on itself."""
     given = read_trained(checkpoints, problem, settings.seed, folder)
-    chosen = varied(calibration_file.read(calibration), settings.sampled, setting)
+    curvature = measure(problem.train, given.centre[None], seed=settings.seed)
+    damping, n_beta = settings.sampled.pairs()[setting]
+    # Labels that contradict each other leave directions that curve down: at the damping that suits
+    # the clean network there might be no local law.
+    damping = max(damping, -2.0 * curvature.smallest)
+    found = calibration_file.read(calibration)
+    chosen = varied(found, settings.sampled, damping, n_beta, curvature.largest)
     trace = sample(settings, problem, given.centre, chosen, "flipped", folder)
     kept = trace["excess_loss"].values[trace["status"].values == 0].astype(np.float64)
     if len(kept) < 2:
         raise DivergenceError(
             f"{len(kept)} of {chosen.chains} chains stayed finite about the network trained on "
-            "flipped labels; leave out the lowest of retraining.sampled.dampings"
+            f"flipped labels at damping {damping:.3g}; raise retraining.sampled.dampings"
         )
     own = kept.var(axis=0, ddof=1).mean(axis=0)
     return suspicion(own, own)

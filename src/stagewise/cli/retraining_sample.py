@@ -22,7 +22,7 @@ def retraining_sample(
 ) -> None:
     """Samples, resuming where it was interrupted, and writes both forms of the influence."""
     problem, found = load_problem(settings), calibration_file.read(calibration)
-    chosen = varied(found, settings.sampled, settings.setting)
+    chosen = varied(found, settings.sampled, *settings.sampled.pairs()[settings.setting])
     given = read_trained(checkpoints, problem, settings.seed, scratch)
     identity = {
         "settings": settings.model_dump(),
