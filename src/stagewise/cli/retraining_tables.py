@@ -50,6 +50,8 @@ def retraining_tables(
 ) -> None:
     """Judges attributors by retraining; settings are chosen on subsets that are not scored."""
     plan = Plan(settings.seed, settings.resamplings, settings.level, settings.splits)
+    # First, since a file that is refused should be so before all the resampling.
+    detected = _mislabel(mislabel or [], plan)
     found = sorted_truths(targets_file.read(path) for path in targets)
     candidates, paths = _candidates(scores, found)
     best = chosen(candidates, found)
@@ -59,7 +61,7 @@ def retraining_tables(
     made["retraining_loo"] = loo_table(found, best, plan)
     made["retraining_removal"] = removal_tables(found, plan)
     made["retraining_signs"] = _signs(found, best, paths, plan)
-    made["retraining_mislabel"] = _mislabel(mislabel or [], plan)
+    made["retraining_mislabel"] = detected
     made["retraining_cost"] = cost_table(made["retraining_settings"], made["retraining_lds"])
     for name, table in made.items():
         with atomic_path(tables / f"{name}.csv") as temporary:
