@@ -20,6 +20,8 @@ include: "workflow/rules/multitask.smk"
 include: "workflow/rules/vision_jobs.smk"
 include: "workflow/rules/vision.smk"
 include: "workflow/rules/vision_study.smk"
+include: "workflow/rules/retraining_jobs.smk"
+include: "workflow/rules/retraining.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/scaling.smk"
 include: "workflow/rules/paper.smk"
@@ -80,6 +82,11 @@ rule toy:
         rules.tables.input,
         rules.figures.input,
         TOY_NUMBERS,
+
+
+rule retraining:
+    input:
+        rules.retraining_tables.output,
 
 
 rule studies:

@@ -32,6 +32,17 @@ FIGURES = {
     "vision_clusters": ["vision_alignment", "vision_depths"],
     "vision_matrix": ["vision_matrix"],
     "vision_early": ["vision_images", "vision_map", "vision_early"],
+    "retraining_lds": [
+        "retraining_lds",
+        "retraining_difference",
+        "retraining_ceiling",
+    ],
+    "retraining_cost": ["retraining_cost", "retraining_settings"],
+    "retraining_settings": ["retraining_settings"],
+    "retraining_loo": ["retraining_loo"],
+    "retraining_removal": ["retraining_removal"],
+    "retraining_signs": ["retraining_signs"],
+    "retraining_mislabel": ["retraining_mislabel"],
 }
 
 # Figures of the intervention, where the config has one.
@@ -94,6 +105,7 @@ CATEGORIES = {
     "language": "Language models",
     "multitask": "Loss kernel",
     "vision": "Loss kernel",
+    "retraining": "Retraining",
 }
 
 TABLES = sorted({table for tables in FIGURES.values() for table in tables})

@@ -26,7 +26,7 @@ influence); kronfluence 1.0.1.
 
 import copy
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -92,22 +92,45 @@ def ekfac_influences(
     """
     settings = settings or FactorSettings()
     check_settings(dampings, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="ekfac-") as scratch:
+        score = fitted(module, train, queries, folder=Path(scratch), settings=settings)
+        return torch.stack([score(one) for one in dampings])
+
+
+def fitted(
+    module: nn.Module,
+    train: Samples,
+    queries: Queries,
+    *,
+    folder: Path,
+    settings: FactorSettings,
+) -> Callable[[float | None], Float[Tensor, "query sample"]]:
+    """Fit the factors into a folder, and return the influences as a function of the damping.
+
+    Arguments and errors are those of ``ekfac_influences``; the folder is the caller's to remove.
+    """
+    check_settings([None], settings)
     classes = _check_samples(module, train, "train", settings.score_batch)
     _check_samples(module, queries, "queries", settings.score_batch)
     task = _Classification(tracked(copy.deepcopy(module).eval(), train[0][:1], settings.layers))
     device, dtype = train[0].device, train[0].dtype
-    folder.mkdir(parents=True, exist_ok=True)
-    with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix="ekfac-") as scratch:
+    with quiet():
         copied = nn.Sequential(copy.deepcopy(module))
         factors = Factors(
-            copied, task, dtype=dtype, device=device, folder=scratch, settings=settings
+            copied, task, dtype=dtype, device=device, folder=str(folder), settings=settings
         )
         factors.fit_covariances(_own(train[0], classes, settings, "factors"))
         factors.decompose()
         factors.fit_eigenvalues(_own(train[0], classes, settings, "eigenvalues"))
-        data = TensorDataset(*train), TensorDataset(*queries)
-        found = [factors.scores(*data, one) for one in dampings]
-    return -torch.stack(found).to(device)
+    data = TensorDataset(*train), TensorDataset(*queries)
+
+    def score(damping: float | None) -> Tensor:
+        check_settings([damping], settings)
+        with quiet():
+            return -factors.scores(*data, damping).to(device)
+
+    return score
 
 
 class _Classification(Task):

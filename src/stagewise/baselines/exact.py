@@ -13,14 +13,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from stagewise.errors import ConfigError
-from stagewise.models.mlp import MLPLoss
+from stagewise.models.classifier import ClassifierLoss
 
 #: Samples whose Jacobians are held at once, at ten classes and 5,000 weights 40 MB.
 CHUNK = 100
+#: Rows of a Hessian that are made at once: each holds the activations of all samples.
+ROWS = 16
 #: More weights than this and the matrix is not formed: 2 GB in float64.
 MOST_PARAMETERS = 16_000
 
@@ -38,8 +41,8 @@ class ExactInfluence(NamedTuple):
 
 
 def exact_influence(
-    loss: MLPLoss,
-    queries: MLPLoss,
+    loss: ClassifierLoss,
+    queries: ClassifierLoss,
     centre: Float[Tensor, " parameter"],
     dampings: Sequence[float],
 ) -> ExactInfluence:
@@ -62,17 +65,25 @@ def exact_influence(
     w = centre.double()
     matrix = gauss_newton(loss, w)
     samples, asked = sample_gradients(loss, w), sample_gradients(queries, w)
-    found = []
-    for damping in dampings:
-        damped = matrix.clone()
-        damped.diagonal().add_(damping)
-        factor = torch.linalg.cholesky(damped)
-        found.append(-asked @ torch.cholesky_solve(samples.mT, factor))
+    found = [damped_influence(matrix, asked, samples, damping) for damping in dampings]
     return ExactInfluence(torch.stack(found), float(matrix.trace()))
 
 
+def damped_influence(
+    matrix: Float[Tensor, "parameter parameter"],
+    asked: Float[Tensor, "query parameter"],
+    samples: Float[Tensor, "sample parameter"],
+    damping: float,
+) -> Float[Tensor, "query sample"]:
+    """Return -g_q' (H + δ I)^-1 g_i of positive semidefinite H and gradients of both."""
+    damped = matrix.clone()
+    damped.diagonal().add_(damping)
+    factor = torch.linalg.cholesky(damped)
+    return -asked @ torch.cholesky_solve(samples.mT, factor)
+
+
 def gauss_newton(
-    loss: MLPLoss, w: Float[Tensor, " parameter"]
+    loss: ClassifierLoss, w: Float[Tensor, " parameter"]
 ) -> Float[Tensor, "parameter parameter"]:
     """Return H = (1/n) Σ_i J_i' (diag p_i - p_i p_i') J_i, nats per squared unit of weight."""
 
@@ -91,8 +102,29 @@ def gauss_newton(
     return matrix / loss.sample_count
 
 
+def hessian(
+    loss: ClassifierLoss, w: Float[Tensor, " parameter"]
+) -> Float[Tensor, "parameter parameter"]:
+    """Return ∇²L_n(w), nats per squared unit of weight: not semidefinite off a minimum.
+
+    Row by row, by differentiating the gradient backwards.
+    """
+    inputs, labels = loss.inputs.to(w), loss.labels
+
+    def gradient(w: Tensor) -> Tensor:
+        def mean(w: Tensor) -> Tensor:
+            return F.cross_entropy(loss.logits(w[None, None], inputs)[0, 0], labels)
+
+        return torch.func.grad(mean)(w)
+
+    rows = torch.func.vjp(gradient, w)[1]
+    basis = torch.eye(len(w), dtype=w.dtype, device=w.device)
+    matrix = torch.func.vmap(rows, chunk_size=ROWS)(basis)[0]
+    return (matrix + matrix.mT) / 2
+
+
 def sample_gradients(
-    loss: MLPLoss, w: Float[Tensor, " parameter"]
+    loss: ClassifierLoss, w: Float[Tensor, " parameter"]
 ) -> Float[Tensor, "sample parameter"]:
     """Return every sample's own gradient: each is a batch of one, of a chain of its own."""
     double = loss.with_data(loss.inputs.to(w), loss.labels)

@@ -11,6 +11,7 @@ from stagewise.config.calibration import CalibrationSettings
 from stagewise.config.conformance import ConformanceSettings
 from stagewise.config.language import LanguageSettings
 from stagewise.config.multitask import MultitaskSettings
+from stagewise.config.retraining import RetrainingSettings
 from stagewise.config.scaling import ScalingSettings
 from stagewise.config.toy import ToySettings
 from stagewise.config.vision import VisionSettings
@@ -38,6 +39,7 @@ class Root(Strict):
     vision: VisionSettings
     scaling: ScalingSettings
     vision_study: VisionStudySettings
+    retraining: RetrainingSettings
     bench: BenchSettings
 
 

@@ -42,8 +42,11 @@ class Deviation(NamedTuple):
 
 
 def is_timing(key: str) -> bool:
-    """Tells whether a number is a time or a speed, which differs between machines."""
-    return key.endswith(_TIMING)
+    """Tells whether a number is a time or a speed, which differs between machines.
+
+    Some word of its key ends so: ``toy.minutes``, ``retraining.digits_mlp.seconds.ekfac``.
+    """
+    return any(word.endswith(_TIMING) for word in key.split("."))
 
 
 def parse_tolerances(document: Any, source: str = "tolerances") -> list[Tolerance]:

@@ -15,15 +15,15 @@ from typing import ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from stagewise.errors import ConfigError
-from stagewise.models.per_sample import PerSampleLoss
+from stagewise.models.classifier import ClassifierLoss
 
 Activation = Literal["relu", "tanh"]
 
 
-class MLPLoss(PerSampleLoss):
+class MLPLoss(ClassifierLoss):
     """Cross-entropy of an MLP on a fixed set of samples.
 
     Args:
@@ -72,11 +72,6 @@ class MLPLoss(PerSampleLoss):
         self._sizes = [torch.Size(shape).numel() for shape in self._shapes]
 
     @property
-    def sample_count(self) -> int:
-        """Number of samples."""
-        return len(self.inputs)
-
-    @property
     def parameter_count(self) -> int:
         """Weights and biases of all layers."""
         return sum(self._sizes)
@@ -108,6 +103,7 @@ class MLPLoss(PerSampleLoss):
         self,
         w: Float[Tensor, "checkpoint chain parameter"],
         batch: Int[Tensor, "chain batch"] | None,
+        weights: Float[Tensor, "chain batch"] | None = None,
     ) -> tuple[
         Float[Tensor, "checkpoint chain"],
         Float[Tensor, "checkpoint chain parameter"],
@@ -116,19 +112,32 @@ class MLPLoss(PerSampleLoss):
         inputs, labels = self._data(batch)
         if batch is not None and w.shape[0] > 1:  # every checkpoint's chain k has batch k
             inputs, labels = inputs.repeat(w.shape[0], 1, 1), labels.repeat(w.shape[0], 1)
+            weights = weights if weights is None else weights.repeat(w.shape[0], 1)
         layers = self._layers(w)
         activations = self._forward(layers, inputs.mT)
         logits = activations.pop()
         labels = labels.view(-1, 1, labels.shape[-1]).expand(len(logits), 1, -1)
         logits -= logits.logsumexp(1, keepdim=True)
-        mean = logits.gather(1, labels).mean((1, 2)).neg()
+        chosen = logits.gather(1, labels)
+        chosen = chosen if weights is None else chosen * weights[:, None]
+        mean = chosen.mean((1, 2)).neg()
         error = logits.exp_()
         error.scatter_add_(1, labels, error.new_full((), -1.0).expand(labels.shape))
         error *= 1.0 / labels.shape[-1]
+        if weights is not None:
+            error *= weights[:, None]
         # Contiguous whatever the strides of w, since the layers below are views of it.
         gradient = torch.empty_like(w, memory_format=torch.contiguous_format)
         self._backward(error, layers, activations, self._layers(gradient))
         return mean.view(w.shape[:2]), gradient
+
+    def empty_module(self) -> nn.Sequential:
+        """Return nn.Linear layers with the activation between them."""
+        between = {"relu": nn.ReLU, "tanh": nn.Tanh}[self.activation]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(self.widths):
+            layers += [nn.Linear(inputs, outputs), between()]
+        return nn.Sequential(*layers[:-1])
 
     def _data(self, chosen: Tensor | None) -> tuple[Tensor, Tensor]:
         if chosen is None:

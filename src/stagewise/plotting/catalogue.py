@@ -20,6 +20,17 @@ from stagewise.plotting.language_intervention import draw_language_intervention
 from stagewise.plotting.language_scores import draw_language_llc, draw_language_scores
 from stagewise.plotting.language_text import draw_language_text
 from stagewise.plotting.multitask import draw_multitask_kernel, draw_multitask_separation
+from stagewise.plotting.retraining_checks import (
+    draw_retraining_loo,
+    draw_retraining_mislabel,
+    draw_retraining_removal,
+    draw_retraining_signs,
+)
+from stagewise.plotting.retraining_scores import (
+    draw_retraining_cost,
+    draw_retraining_lds,
+    draw_retraining_settings,
+)
 from stagewise.plotting.scaling import draw_scaling
 from stagewise.plotting.toy_agreement import draw_toy_agreement
 from stagewise.plotting.toy_diagnostics import draw_toy_diagnostics
@@ -107,5 +118,18 @@ FIGURES: Mapping[str, Entry] = MappingProxyType(
         "vision_sensitivity": Entry(draw_vision_sensitivity, ("vision_sensitivity",), 2.4),
         "vision_influence": Entry(draw_vision_influence, ("vision_influence",), 2.2),
         "vision_detectors": Entry(draw_vision_detectors, ("vision_detectors",), 2.2),
+        "retraining_lds": Entry(
+            draw_retraining_lds,
+            ("retraining_lds", "retraining_difference", "retraining_ceiling"),
+            4.6,
+        ),
+        "retraining_cost": Entry(
+            draw_retraining_cost, ("retraining_cost", "retraining_settings"), 2.8
+        ),
+        "retraining_settings": Entry(draw_retraining_settings, ("retraining_settings",), 2.8),
+        "retraining_loo": Entry(draw_retraining_loo, ("retraining_loo",), 2.3),
+        "retraining_removal": Entry(draw_retraining_removal, ("retraining_removal",), 2.6),
+        "retraining_signs": Entry(draw_retraining_signs, ("retraining_signs",), 2.2),
+        "retraining_mislabel": Entry(draw_retraining_mislabel, ("retraining_mislabel",), 2.2),
     }
 )

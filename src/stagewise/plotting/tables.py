@@ -56,6 +56,15 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "vision_neighbours": "run method query rank neighbour related",
             "vision_sensitivity": "run kind job n_beta localization draws quantity value se",
             "vision_detectors": "run detector value se n",
+            "retraining_lds": "problem alpha method value low high",
+            "retraining_difference": "problem alpha first second value low high",
+            "retraining_ceiling": "problem alpha quantity value low high",
+            "retraining_settings": "problem method setting value seconds chosen",
+            "retraining_cost": "problem method seconds value low high",
+            "retraining_loo": "problem method value low high n_samples",
+            "retraining_removal": "problem method k value low high",
+            "retraining_signs": "problem judge scope method value low high",
+            "retraining_mislabel": "problem method value se",
             "vision_influence": "run method query side rank sample value conflict flipped pixels"
             " query_pixels",
         }.items()

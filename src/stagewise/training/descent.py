@@ -8,6 +8,9 @@ with batches drawn from S with replacement. The step falls to zero, so that the 
 close to a stationary point of what is minimised. Runs differ in their initial weights, in their
 batches, which each draws from a generator of its own, and in S; nothing that runs beside a run
 changes its numbers but for rounding.
+
+Where samples have weights c, L_S is (1/|S|) sum_(i in S) c_i l_i: leaving sample i out is c_i = 0
+with the divisor kept, and with the same generator it meets the same batches otherwise.
 """
 
 import math
@@ -20,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stagewise.errors import ConfigError, DivergenceError
+from stagewise.models.classifier import ClassifierLoss
 from stagewise.models.per_sample import PerSampleLoss
 
 
@@ -48,6 +52,8 @@ def descend(
     generators: Sequence[np.random.Generator],
     members: Sequence[np.ndarray] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    weights: Float[Tensor, "run sample"] | None = None,
+    watch: Callable[[int, Tensor], None] | None = None,
 ) -> Float[Tensor, "run parameter"]:
     """Train all runs and return their last weights.
 
@@ -58,10 +64,13 @@ def descend(
         generators: One for each run; it draws the run's batches.
         members: Indices of the samples that each run has; None gives all to all.
         progress: Called with (steps taken, steps in all).
+        weights: c of every sample in each run, for losses that take them; None is 1.
+        watch: Called after each step with the steps taken and the weights of all runs, which it
+            may copy.
 
     Raises:
-        ConfigError: There are no runs, generators or members don't fit them, a run has no samples,
-            or a number of the recipe is out of range.
+        ConfigError: There are no runs, generators, members or weights don't fit them, a run has no
+            samples, the loss takes no weights, or a number of the recipe is out of range.
         DivergenceError: A run's weights are not finite at the end.
     """
     everything = np.arange(loss.sample_count)
@@ -73,12 +82,16 @@ def descend(
             f"{least} at least; give each run one generator and a set with samples"
         )
     _check(recipe)
+    if weights is not None and len(weights) != len(start):
+        raise ConfigError(f"{len(weights)} rows of weights for {len(start)} runs; give each one")
     w, velocity = start.clone()[None], torch.zeros_like(start)[None]
     for step in range(recipe.steps):
         batch = torch.from_numpy(_batches(generators, sets, recipe.batch_size)).to(start.device)
-        gradient = loss.mean_and_gradient(w, batch)[1].add_(w, alpha=recipe.weight_decay)
+        gradient = _gradient(loss, w, batch, weights).add_(w, alpha=recipe.weight_decay)
         velocity.mul_(recipe.momentum).add_(gradient)
         w.add_(velocity, alpha=-recipe.learning_rate * (1.0 - step / recipe.steps))
+        if watch:
+            watch(step + 1, w[0])
         if progress:
             progress(step + 1, recipe.steps)
     finite = torch.isfinite(w[0]).all(-1)
@@ -88,6 +101,16 @@ def descend(
             f"not finite; lower learning_rate ({recipe.learning_rate})"
         )
     return w[0]
+
+
+def _gradient(
+    loss: PerSampleLoss, w: Tensor, batch: Tensor, weights: Tensor | None
+) -> Float[Tensor, "1 run parameter"]:
+    if weights is None:
+        return loss.mean_and_gradient(w, batch)[1]
+    if not isinstance(loss, ClassifierLoss):
+        raise ConfigError(f"{type(loss).__name__} takes no weights of samples; give none")
+    return loss.mean_and_gradient(w, batch, weights.gather(1, batch))[1]
 
 
 def _check(recipe: Recipe) -> None:
@@ -104,6 +127,24 @@ def _batches(
 ) -> np.ndarray:
     drawn = zip(generators, sets, strict=True)
     return np.stack([chosen[rng.integers(0, len(chosen), size)] for rng, chosen in drawn])
+
+
+def module_init(
+    loss: ClassifierLoss, generators: Sequence[np.random.Generator]
+) -> Float[Tensor, "run parameter"]:
+    """Initial weights of any classifier of linear and convolutional layers, as `linear_init`.
+
+    What goes into a layer is what one of its outputs sees: a row of its weights.
+    """
+    inputs: list[tuple[int, int]] = []
+    for layer in loss.empty_module():
+        own = [one.numel() for one in layer.parameters()]
+        inputs += [(layer.weight[0].numel(), size) for size in own]
+    rows = [
+        np.concatenate([rng.uniform(-(seen**-0.5), seen**-0.5, size) for seen, size in inputs])
+        for rng in generators
+    ]
+    return torch.from_numpy(np.stack(rows)).to(loss.inputs.dtype)
 
 
 def linear_init(

@@ -32,6 +32,12 @@ UNSIGNED = (
     "language_cancel",
     "multitask_kernel",
     "multitask_separation",
+    "retraining_lds",
+    "retraining_cost",
+    "retraining_settings",
+    "retraining_loo",
+    "retraining_signs",
+    "retraining_mislabel",
     "vision_sheet",
     "vision_map",
     "vision_neighbours",
@@ -63,6 +69,12 @@ AXES = (
     "depth",
     "AUROC",
     "parameters",
+    "α",
+    "seconds",
+    "score",
+    "correlation",
+    "removed",
+    "share",
 )
 
 

@@ -1,0 +1,117 @@
+"""What the stages of retraining share: data, network, and the file of what was trained on all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from stagewise.baselines.attributor import Trained
+from stagewise.config.retraining import DescentRecipe, ProblemStage, RetrainingProblem
+from stagewise.data import digits
+from stagewise.data.flips import flip
+from stagewise.data.labelled import Labelled
+from stagewise.models.classifier import ClassifierLoss
+from stagewise.models.conv import ConvLoss
+from stagewise.models.mlp import MLPLoss
+from stagewise.provenance import provenance
+from stagewise.storage import netcdf
+from stagewise.storage.schema import Schema
+from stagewise.training.descent import Recipe
+
+CHECKPOINTS = Schema(
+    name="stagewise.retraining_checkpoints",
+    version=1,
+    variables={
+        "weights": (("member", "checkpoint", "parameter"), "f"),
+        # Step length of the training there.
+        "rate": (("checkpoint",), "f"),
+        # Label that the training had.
+        "given": (("sample",), "i"),
+    },
+    coords={"sample": (("sample",), "U"), "step": (("checkpoint",), "i")},
+    attrs=("labels", "train_loss", "query_loss", "query_accuracy"),
+)
+
+
+class Problem(NamedTuple):
+    """A problem's losses.
+
+    Attributes:
+        train: Losses of the training samples, with the labels that the training is given.
+        queries: Losses of the queries, of the same network.
+        samples: Training samples with their ids and true labels.
+        asked: Queries with their ids.
+    """
+
+    train: ClassifierLoss
+    queries: ClassifierLoss
+    samples: Labelled
+    asked: Labelled
+
+    @property
+    def flipped(self) -> np.ndarray:
+        """True where the training is given another label than the true one."""
+        return self.train.labels.numpy() != self.samples.labels
+
+
+def load_problem(settings: ProblemStage, labels: str = "clean") -> Problem:
+    """Load the data and lay the network over it; labels are "clean" or "flipped"."""
+    chosen = settings.problem
+    samples, asked = digits.digits(settings.seed, chosen.train, chosen.queries)
+    given = samples.labels
+    if labels == "flipped":
+        given = flip(given, digits.CLASSES, chosen.flips.share, settings.seed)
+    dtype = torch.float64 if chosen.recipe.kind == "newton" else torch.float32
+    train = _network(chosen, torch.from_numpy(samples.inputs).to(dtype), torch.from_numpy(given))
+    queries = train.with_data(
+        torch.from_numpy(asked.inputs).to(dtype), torch.from_numpy(asked.labels)
+    )
+    return Problem(train, queries, samples, asked)
+
+
+def _network(chosen: RetrainingProblem, inputs: Tensor, labels: Tensor) -> ClassifierLoss:
+    if chosen.network.kind == "conv":
+        return ConvLoss(inputs, labels, chosen.network.channels, digits.CLASSES)
+    widths = (inputs.shape[1], *chosen.network.hidden, digits.CLASSES)
+    return MLPLoss(inputs, labels, widths, "tanh")
+
+
+def recipe_of(chosen: DescentRecipe) -> Recipe:
+    """Return how a run descends."""
+    return Recipe(
+        chosen.steps,
+        chosen.batch_size,
+        chosen.learning_rate,
+        chosen.momentum,
+        chosen.weight_decay,
+    )
+
+
+def read_trained(
+    path: Path, problem: Problem, seed: int, folder: Path, queries: ClassifierLoss | None = None
+) -> Trained:
+    """Return what an attributor is given, of a file of checkpoints."""
+    dataset = netcdf.read(path, CHECKPOINTS)
+    return Trained(
+        problem.train,
+        problem.queries if queries is None else queries,
+        torch.from_numpy(dataset["weights"].values).to(problem.train.inputs.dtype),
+        tuple(dataset["rate"].values.tolist()),
+        seed,
+        folder,
+    )
+
+
+def signed(
+    dataset: xr.Dataset, stage: str, settings: ProblemStage, inputs: Mapping[str, Path]
+) -> xr.Dataset:
+    """The dataset with the problem's name and its ``provenance`` (JSON)."""
+    record: dict[str, Any] = provenance(stage, settings.model_dump(mode="json"), inputs)
+    return dataset.assign_attrs(
+        problem=settings.name, provenance=json.dumps(record, sort_keys=True)
+    )

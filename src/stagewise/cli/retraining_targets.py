@@ -1,0 +1,46 @@
+"""Stage: retrain one problem's network on one set of subsets."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from stagewise.cli.retraining_problem import load_problem, signed
+from stagewise.cli.retraining_runs import Job, run_set
+from stagewise.cli.stage import stage
+from stagewise.config.retraining import SetSettings, TargetStage
+from stagewise.data.subsets import random_subsets, without
+from stagewise.seeds import generator
+from stagewise.storage import netcdf, targets
+
+
+def retraining_targets(settings: TargetStage, scratch: Path, out: Path, models: Path) -> None:
+    """Draws the subsets and retrains, resuming where it was interrupted."""
+    chosen = settings.problem.sets[settings.set_name]
+    labels = load_problem(settings).samples.labels
+    job = Job(
+        settings.set_name,
+        chosen.role,
+        chosen.alpha,
+        _masks(chosen, labels, settings),
+        chosen.seeds,
+    )
+    found, kept = run_set(settings, job, scratch, {})
+    netcdf.write(kept, models)
+    targets.write(signed(found, "retraining_targets", settings, {}), out)
+
+
+def _masks(chosen: SetSettings, labels: np.ndarray, settings: TargetStage) -> np.ndarray:
+    names = ("retraining", settings.name, chosen.role)
+    if chosen.role == "loo":
+        some = generator(settings.seed, *names).permutation(len(labels))[: chosen.subsets]
+        return without(len(labels), [[], *([int(one)] for one in np.sort(some))])
+    # Scored and tuning subsets, and those of each α, are of streams of their own.
+    percent = round(100 * chosen.alpha)
+    return random_subsets(labels, chosen.alpha, chosen.subsets, settings.seed, *names, percent)
+
+
+main = stage(retraining_targets)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""What training, influence and attribution need of a small classifier: logits, and its module."""
+
+import abc
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from stagewise.models.per_sample import PerSampleLoss
+
+
+class ClassifierLoss(PerSampleLoss):
+    """Cross-entropies of a classifier on labelled samples, in nats; see `PerSampleLoss`.
+
+    Attributes:
+        inputs: x (sample, input), flat.
+        labels: y (sample,), classes from 0.
+    """
+
+    inputs: Float[Tensor, "sample input"]
+    labels: Int[Tensor, " sample"]
+
+    @property
+    def sample_count(self) -> int:
+        """Number of samples."""
+        return len(self.inputs)
+
+    @property
+    def parameter_count(self) -> int:
+        """Weights and biases of all layers."""
+        return sum(one.numel() for one in self.empty_module().parameters())
+
+    @abc.abstractmethod
+    def with_data(
+        self, inputs: Float[Tensor, "sample input"], labels: Int[Tensor, " sample"]
+    ) -> "ClassifierLoss":
+        """Return the same network's losses on other samples (queries)."""
+
+    @abc.abstractmethod
+    def logits(
+        self, w: Float[Tensor, "checkpoint chain parameter"], inputs: Float[Tensor, "sample input"]
+    ) -> Float[Tensor, "checkpoint chain sample class"]:
+        """Return the logits of shared inputs; torch.func goes through it."""
+
+    @abc.abstractmethod
+    def mean_and_gradient(
+        self,
+        w: Float[Tensor, "checkpoint chain parameter"],
+        batch: Int[Tensor, "chain batch"] | None,
+        weights: Float[Tensor, "chain batch"] | None = None,
+    ) -> tuple[
+        Float[Tensor, "checkpoint chain"],
+        Float[Tensor, "checkpoint chain parameter"],
+    ]:
+        """Return (1/B) Σ_b c_b l_b and its gradient, c = ``weights``, 1 if None.
+
+        The divisor is the size of the batch whatever the weights are; those of a chain need a batch
+        of its own.
+        """
+
+    @abc.abstractmethod
+    def empty_module(self) -> nn.Sequential:
+        """Return the network as a module, with weights that nobody chose."""
+
+    def module(self, w: Float[Tensor, " parameter"]) -> nn.Sequential:
+        """Return the network as a module that has the weights w, in the dtype of w."""
+        module = self.empty_module().to(w)
+        nn.utils.vector_to_parameters(w.clone(), module.parameters())
+        return module.eval()

@@ -1,0 +1,112 @@
+# Which jobs the comparison by retraining has and what each is told. No rules here.
+RETRAINING = CONFIG.retraining
+RETRAINED = RETRAINING.problems
+
+RT_FOLDER = "<results>/retraining/{rproblem}"
+RT_CHECKPOINTS = f"{RT_FOLDER}/checkpoints_{{labels}}.nc"
+RT_TARGETS = f"{RT_FOLDER}/targets_{{rset}}.nc"
+RT_MODELS = f"{RT_FOLDER}/models_{{rset}}.nc"
+RT_REMOVAL = f"{RT_FOLDER}/targets_removal.nc"
+RT_SCORES = f"{RT_FOLDER}/scores/{{method}}_{{setting}}.nc"
+RT_CALIBRATION = f"{RT_FOLDER}/calibration.json"
+RT_CHOICE = f"{RT_FOLDER}/choice.json"
+RT_MISLABEL = f"{RT_FOLDER}/mislabel/{{method}}.nc"
+
+# Attributors that come from chains, both from the same, and settings of every attributor.
+RT_SAMPLED = ["bif", "bif_correlation"]
+RT_SETTINGS = list(range(9))
+
+# The others.
+RT_SCORED = sorted(
+    {one for of in RETRAINED.values() for one in of.methods} - set(RT_SAMPLED)
+)
+
+RETRAINING_TABLES = [
+    f"retraining_{name}"
+    for name in "lds difference settings ceiling loo removal signs mislabel cost".split()
+]
+
+
+def rt_scores(rproblem, methods):
+    """Score files of all settings of some attributors."""
+    return [
+        RT_SCORES.format(rproblem=rproblem, method=method, setting=setting)
+        for method in methods
+        for setting in RT_SETTINGS
+    ]
+
+
+def rt_targets():
+    """Target files of all problems."""
+    sets = [
+        RT_TARGETS.format(rproblem=name, rset=one)
+        for name, problem in RETRAINED.items()
+        for one in problem.sets
+    ]
+    removals = [
+        RT_REMOVAL.format(rproblem=name)
+        for name, problem in RETRAINED.items()
+        if problem.removal
+    ]
+    return [*sets, *removals]
+
+
+def rt_mislabelled():
+    """Files of detectors of flipped labels."""
+    return [
+        RT_MISLABEL.format(rproblem=name, method=method)
+        for name, problem in RETRAINED.items()
+        if problem.flips
+        for method in problem.flips.methods
+    ]
+
+
+def of_retraining(rproblem):
+    """What every job on one problem is told."""
+    return dict(seed=CONFIG.seed, name=rproblem, problem=RETRAINED[rproblem])
+
+
+def rt_tuning(rproblem):
+    """The targets that settings are chosen on."""
+    (name,) = [
+        name for name, one in RETRAINED[rproblem].sets.items() if one.role == "tuning"
+    ]
+    return RT_TARGETS.format(rproblem=rproblem, rset=name)
+
+
+def rt_benchmarks():
+    """Benchmark files of the default run."""
+    found = ["retraining_tables"]
+    for name, problem in RETRAINED.items():
+        found += [f"retraining_train/{name}_clean", f"retraining_calibrate/{name}"]
+        found += [f"retraining_targets/{name}_{one}" for one in problem.sets]
+        found += [f"retraining_sample/{name}_{setting}" for setting in RT_SETTINGS]
+        found += [
+            f"retraining_attribute/{name}_{method}"
+            for method in problem.methods
+            if method not in RT_SAMPLED
+        ]
+        if problem.removal or problem.flips:
+            found.append(f"retraining_choice/{name}")
+        if problem.removal:
+            found.append(f"retraining_removal/{name}")
+        if problem.flips:
+            found.append(f"retraining_train/{name}_flipped")
+            found += [
+                f"retraining_mislabel/{name}_{one}" for one in problem.flips.methods
+            ]
+    return [f"<benchmarks>/{one}.tsv" for one in found]
+
+
+NUMBERS += [
+    "<results>/retraining/numbers.json",
+    "<results>/retraining/numbers_timing.json",
+]
+BENCHMARKS += [*rt_benchmarks(), "<benchmarks>/retraining_timing.tsv"]
+
+
+wildcard_constraints:
+    rproblem="|".join(RETRAINED),
+    rset="|".join(sorted({one for of in RETRAINED.values() for one in of.sets})),
+    method="|".join(sorted({one for of in RETRAINED.values() for one in of.methods})),
+    setting=r"\d",
