@@ -128,6 +128,8 @@ class ImageRunSettings(Strict):
     seeds: tuple[Seed, ...] = Field(min_length=2)
     #: Held-out images that the kernel is of.
     recorded: int = Field(ge=8)
+    #: Checkpoints before the last that chains are sampled about; null takes all that are kept.
+    early: tuple[int, ...] | None = None
     #: Draws of a chain about the earlier checkpoints.
     development_draws: int = Field(default=16, ge=4)
     #: Null where the training labels are not ours to flip.
@@ -142,11 +144,15 @@ class ImageRunSettings(Strict):
             raise ValueError("mislabel needs a network that is trained here; set it to null")
         if trained and self.source.kind != "glyphs":
             raise ValueError("networks are trained on glyphs alone; give network.weights")
+        kept = self.network.checkpoints if isinstance(self.network, VisionTrainingSettings) else ()
+        if unknown := sorted(set(self.early or ()) - set(kept)):
+            raise ValueError(f"early names {unknown}; checkpoints are kept at {list(kept)}")
         return self
 
     def early_steps(self) -> tuple[int, ...]:
-        """Steps of the checkpoints before the last."""
-        return self.network.checkpoints if isinstance(self.network, VisionTrainingSettings) else ()
+        """Steps of the checkpoints before the last that chains are sampled about."""
+        kept = self.network.checkpoints if isinstance(self.network, VisionTrainingSettings) else ()
+        return kept if self.early is None else self.early
 
 
 class VisionSettings(Strict):
