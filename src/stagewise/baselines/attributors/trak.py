@@ -9,7 +9,7 @@ how much sample i raises the query's margin. A margin that rises is a loss that 
 that is the query's alone: the score is -τ. λ is given as a share of the mean of Φ'Φ's diagonal.
 
 The formula of the package traker (``BasicScoreComputer``, ``ImageClassificationModelOutput``),
-written out: that package builds CUDA kernels and would be the only one to need a compiler.
+written out over the batched gradients of all members, which are at hand.
 
 Source: Park et al. 2023, arXiv:2303.14186.
 """
