@@ -85,11 +85,14 @@ def draw_vision_early(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> Non
             )
         ax.axhline(0.5, color=palette.GREY, linewidth=0.5)
         ax.set_title(relation)
-        ax.set_xscale("symlog", linthresh=50)
+        ax.set_xscale("log")
+        ax.set_xlim(steps[0] / 1.2, steps[-1] * 1.2)
+        ax.set_xticks(steps, [str(step) for step in steps])
+        ax.minorticks_off()
         ax.set_xlabel("training step")
     if first is not None:
         first.set_ylabel("AUROC against\nunrelated pairs")
-        first.legend(loc="upper left")
+        first.legend(loc="center right")  # chance lies below, everything measured above
     below = grid[1].subgridspec(1, len(steps))
     colours = group_colours(images)
     for place, step in enumerate(steps):
