@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def models(language: LanguageSettings) -> Iterator[Finding]:
         )
 
 
-def _absent_steps(model: str, steps: tuple[int, ...], cache: str | None) -> list[int]:
+def _absent_steps(model: str, steps: Sequence[int], cache: str | None) -> list[int]:
     """Steps that are neither in a local folder nor in the cache; the hub is not asked."""
     from stagewise.models.pretrained import present_steps
 
