@@ -26,11 +26,11 @@ help: ## this list
 .venv:
 	@$(PYTHON) .ci/install.py
 
-paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (20 minutes)
+paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (100 minutes)
 	@$(WORKFLOW) all $(LONG) $(ARGS)
 	@test ! -f paper/generated/numbers.json || $(PY) -m stagewise.cli.check
 
-smoke: .venv ## every rule at tiny size, in results/smoke (3 minutes)
+smoke: .venv ## every rule at tiny size, in results/smoke (5 minutes)
 	@$(WORKFLOW) all --configfile config/smoke.yaml $(ARGS)
 
 studies: .venv ## the long studies (6 hours at most, resumable), recorded in paper/expected
