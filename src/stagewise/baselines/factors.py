@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+import scipy.linalg
 import torch
 from jaxtyping import Float
 from kronfluence.analyzer import Analyzer, prepare_model
@@ -107,7 +108,8 @@ class Factors:
 
     def decompose(self) -> None:
         """Eigenvectors of the second moments."""
-        self._analyzer.perform_eigendecomposition(**self._names)
+        with _second_driver():
+            self._analyzer.perform_eigendecomposition(**self._names)
 
     def fit_eigenvalues(self, data: Dataset) -> None:
         """Second moments of the gradients in the eigenvectors' basis."""
@@ -146,6 +148,30 @@ class Factors:
                 "all losses are; raise the damping"
             )
         return found
+
+
+@contextmanager
+def _second_driver() -> Iterator[None]:
+    """Let another algorithm of LAPACK answer where torch's gives up.
+
+    Torch asks for divide and conquer, which does not converge on some matrices that are mostly
+    exact zeros: those of a 3 x 3 convolution on a map of one place, eight ninths of whose inputs
+    are padding. Where it converges nothing changes.
+    """
+    usual = torch.linalg.eigh
+
+    def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        try:
+            return usual(matrix)
+        except torch.linalg.LinAlgError:
+            found = scipy.linalg.eigh(matrix.cpu().numpy(), driver="ev")
+            return torch.from_numpy(found[0]).to(matrix), torch.from_numpy(found[1]).to(matrix)
+
+    torch.linalg.eigh = eigh
+    try:
+        yield
+    finally:
+        torch.linalg.eigh = usual
 
 
 @contextmanager
