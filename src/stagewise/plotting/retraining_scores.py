@@ -109,6 +109,8 @@ def draw_retraining_settings(figure: Figure, tables: Mapping[str, pd.DataFrame])
     ):
         for place, (method, look) in enumerate(looks.items()):
             tried = select(settings, problem=problem, method=method).sort_values("setting")
+            if tried.empty:  # not every problem has every attributor
+                continue
             height = place + np.linspace(-0.25, 0.25, len(tried)) if len(tried) > 1 else [place]
             style = {"color": look.colour, "linestyle": "none"}
             ax.plot(tried["value"], height, marker=look.marker, markersize=2.6, **style)
