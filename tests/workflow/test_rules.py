@@ -134,11 +134,11 @@ def test_wildcards_are_constrained() -> None:
 def test_every_figure_names_the_tables_that_it_draws() -> None:
     text = (ROOT / "workflow" / "rules" / "figures.smk").read_text(encoding="utf-8")
     literals = re.findall(
-        r"^(?:STUDY_|RECORD_|BRANCH_|JUDGED_)?FIGURES = (\{.*?^\})",
+        r"^(?:STUDY_|RECORD_|BRANCH_|JUDGED_|SCALING_)?FIGURES = (\{.*?^\})",
         text,
         flags=re.MULTILINE | re.DOTALL,
     )
-    assert len(literals) == 5
+    assert len(literals) == 6
     named = {key: one for literal in literals for key, one in ast.literal_eval(literal).items()}
     assert {name: set(tables) for name, tables in named.items()} == {
         name: set(entry.tables) for name, entry in FIGURES.items()
