@@ -52,9 +52,9 @@ bench: .venv ## speed against other samplers (30 minutes, resumable), recorded i
 figures: .venv ## the figures alone, with whatever they need
 	@$(WORKFLOW) figures $(ARGS)
 
-images: .venv ## redraw the README's picture from the default run
+images: .venv ## redraw the README's pictures from the default run
 	@$(WORKFLOW) figures $(ARGS)
-	@mkdir -p docs/images && cp paper/figures/toy_influence.png docs/images/
+	@mkdir -p docs/images && cp paper/figures/toy_influence.png paper/figures/retraining_lds.png docs/images/
 
 archive: .venv ## pack the tables behind every figure into archive/
 	@$(WORKFLOW) figures $(ARGS)
