@@ -1,6 +1,6 @@
 """Stages on a folder of photographs and published weights, from true formats to tables.
 
-The network is Inception-v1 of ImageNet's thousand classes, at fewer pixels. Caught: weights that are
+The network is Inception-v1 of a thousand classes, at fewer pixels. Caught: weights that are
 not those of the file, images or classes in another order than torchvision's, blocks of chains that
 are one and the same, a taxonomy of other nouns, and files that end a stage with a traceback.
 """
