@@ -3,6 +3,7 @@
 Source: McInnes, Healy & Melville 2018, arXiv:1802.03426 (UMAP), by the package umap-learn.
 """
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -55,6 +56,8 @@ def _plane(
     seed: int,
     start: Float[np.ndarray, "sample 2"] | None,
 ) -> Float[np.ndarray, "sample 2"]:
+    # Numba takes every core otherwise, whatever the rule asked for; it reads this when loaded.
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS") or "1")
     import umap  # compiles on import, which takes seconds
 
     distance = np.maximum(1.0 - correlation, 0.0)
