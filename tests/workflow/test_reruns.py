@@ -23,9 +23,14 @@ CONFORMANCE = {"conformance", "conformance_table", "tables"} | DRAWN | PAPER
 PROBLEMS = {"problem_calibrate", "problem_sample", "problem_table", "tables"}
 LANGUAGE = {"language_influence", "language_tables", "language_timing"}
 MULTITASK = {"multitask_kernel", "multitask_tables", "multitask_timing"}
-ESTIMATOR = ESTIMATED | PROBLEMS | LANGUAGE | {"toy_streams"}
+CHAINS = {"calibrate", "sample", "choice", "removal", "mislabel", "tables", "timing"}
+RETRAINING = {f"retraining_{job}" for job in CHAINS}
+VISION = {
+    f"vision_{job}" for job in ("sample", "kernel", "tables", "map", "mislabel", "join", "timing")
+}
+ESTIMATOR = ESTIMATED | PROBLEMS | LANGUAGE | RETRAINING | {"toy_streams"}
 DRAWS = {"toy_sample", "toy_mixture", "toy_throughput", "language_sample", "multitask_sample"}
-SAMPLED = DRAWS | ESTIMATOR | MULTITASK | CONFORMANCE
+SAMPLED = DRAWS | ESTIMATOR | MULTITASK | CONFORMANCE | VISION
 
 EDITS = {
     "plotting/toy_sweep.py": DRAWN,

@@ -146,6 +146,34 @@ def of_image_training(w):
     return dict(seed=CONFIG.seed, labels=w.labels, network=run.network, share=share)
 
 
+def of_sensitivity(vrun):
+    """What the table of a run's study is told."""
+    jobs = image_jobs(IMAGE_RUNS[vrun], study=True)
+    grid = [
+        dict(
+            name=job,
+            n_beta=one["sampling"].n_beta,
+            localization=one["sampling"].localization,
+        )
+        for job, one in jobs.items()
+        if job.startswith("grid_")
+    ]
+    return dict(
+        seed=CONFIG.seed,
+        run=vrun,
+        main=vrun == VISION.main,
+        permutations=VISION.permutations,
+        grid=grid,
+    )
+
+
+def kernels_of_study(vrun):
+    """Kernels of the study, and those of the main runs that they are compared with."""
+    run = IMAGE_RUNS[vrun]
+    jobs = [f"main_{seed}" for seed in run.seeds] + list(image_jobs(run, study=True))
+    return [IMAGE_KERNEL.format(vrun=vrun, vjob=job) for job in jobs]
+
+
 def is_large(w):
     """Whether a run's images are of a folder: for a GPU."""
     return IMAGE_RUNS[w.vrun].source.kind == "image_folder"

@@ -2,34 +2,6 @@
 STUDIED = [name for name in image_runs_with("vision_images") if IMAGE_RUNS[name].study]
 
 
-def of_sensitivity(vrun):
-    """What the table of a run's study is told."""
-    jobs = image_jobs(IMAGE_RUNS[vrun], study=True)
-    grid = [
-        dict(
-            name=job,
-            n_beta=one["sampling"].n_beta,
-            localization=one["sampling"].localization,
-        )
-        for job, one in jobs.items()
-        if job.startswith("grid_")
-    ]
-    return dict(
-        seed=CONFIG.seed,
-        run=vrun,
-        main=vrun == VISION.main,
-        permutations=VISION.permutations,
-        grid=grid,
-    )
-
-
-def kernels_of_study(vrun):
-    """Kernels of the study, and those of the main runs that they are compared with."""
-    run = IMAGE_RUNS[vrun]
-    jobs = [f"main_{seed}" for seed in run.seeds] + list(image_jobs(run, study=True))
-    return [IMAGE_KERNEL.format(vrun=vrun, vjob=job) for job in jobs]
-
-
 rule vision_sensitivity:
     input:
         images=IMAGES,
