@@ -7,9 +7,6 @@ ARGS ?=
 
 PY := .venv/bin/python
 WORKFLOW := $(PY) -m stagewise.cli.workflow
-# Snakemake 9.27 looks again for jobs to start once a second for every job that has ended, up to a
-# third of a core in a run of an hour. So it looks every ten seconds; its own end waits as long.
-LONG := --max-jobs-per-timespan 1000/10s
 
 # What runs is what the lock says, whatever else is installed for this user.
 unexport PYTHONPATH PYTHONHOME
@@ -27,18 +24,18 @@ help: ## this list
 	@$(PYTHON) .ci/install.py
 
 paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (100 minutes)
-	@$(WORKFLOW) all $(LONG) $(ARGS)
+	@$(WORKFLOW) all $(ARGS)
 	@test ! -f paper/generated/numbers.json || $(PY) -m stagewise.cli.check
 
 smoke: .venv ## every rule at tiny size, in results/smoke (5 minutes)
 	@$(WORKFLOW) all --configfile config/smoke.yaml $(ARGS)
 
 studies: .venv ## the long studies (6 hours at most, resumable), recorded in paper/expected
-	@$(WORKFLOW) studies $(LONG) $(ARGS)
+	@$(WORKFLOW) studies $(ARGS)
 	@test ! -f results/studies/numbers.json || $(PY) -m stagewise.cli.expected_studies
 
 studies-calibration: .venv ## the sweeps of the calibration study alone (20 minutes, resumable)
-	@$(WORKFLOW) studies_calibration $(LONG) $(ARGS)
+	@$(WORKFLOW) studies_calibration $(ARGS)
 	@test ! -f results/studies/calibration/numbers.json || $(PY) -m stagewise.cli.expected_studies \
 	  --numbers results/studies/calibration/numbers.json \
 	  --settings-file results/studies/calibration/settings.json
@@ -64,7 +61,7 @@ check: .venv ## compare the numbers of the last make paper with paper/expected; 
 	@$(PY) -m stagewise.cli.check --strict $(ARGS)
 
 expected: .venv ## run the default experiments and record their numbers in paper/expected
-	@$(WORKFLOW) numbers $(LONG) $(ARGS)
+	@$(WORKFLOW) numbers $(ARGS)
 	@$(PY) -m stagewise.cli.expected
 	@$(PY) -m stagewise.cli.plan --record
 

@@ -40,6 +40,10 @@ def python_files(*folders: str) -> tuple[Path, ...]:
     )
 
 
+#: Modules that hand their arguments to Snakemake, which they become.
+SNAKEMAKES = ("stagewise.cli.workflow", "stagewise.cli.scheduler")
+
+
 def package_modules() -> tuple[str, ...]:
     """Dotted names of every module of the package."""
     names = []
@@ -55,7 +59,7 @@ def stage_modules() -> tuple[str, ...]:
         name
         for name in package_modules()
         if name.startswith("stagewise.cli.")
-        and name != "stagewise.cli.workflow"  # hands its arguments to Snakemake, which it becomes
+        and name not in SNAKEMAKES
         and MAIN in source_of(name).read_text(encoding="utf-8")
     )
 

@@ -193,6 +193,7 @@ def test_it_says_where_it_must_be_run(tmp_path: Path) -> None:
         (["/v/bin/python", "-m", "snakemake", "-n"], True),
         (["/v/bin/python", "/v/bin/snakemake", "all"], True),
         (["snakemake"], True),
+        (["/v/bin/python", "-m", "stagewise.cli.scheduler", "all"], True),
         (["/v/bin/python", "-m", "snakemake", "--force", "--mode", "remote"], False),
         (["/v/bin/python", "-m", "snakemake", "--mode", "default"], True),
         (["vim", "notes/snakemake.md"], False),

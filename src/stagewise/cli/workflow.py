@@ -4,7 +4,7 @@
 folder, but after ``kill -9`` its lock stays and its jobs live on for a moment. So this wrapper
 holds a lock of the kernel's, which ends with the process; under it, it cancels what a killed run
 left in the queue of a cluster, waits until its orphans are gone, removes Snakemake's stale lock and
-becomes Snakemake.
+becomes Snakemake (see `scheduler`).
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from stagewise.errors import BusyError, StagewiseError
 LOCK = Path(".snakemake/stagewise.lock")
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 ORPHAN_SECONDS = 20.0
+MODULES = (("-m", "snakemake"), ("-m", "stagewise.cli.scheduler"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"workflow: {error}", file=sys.stderr)
         return 2
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "snakemake", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "stagewise.cli.scheduler", *arguments])
 
 
 def prepare(folder: Path) -> int:
@@ -121,13 +122,13 @@ def wait_for_orphans(folder: Path, seconds: float) -> None:
 
 
 def is_snakemake(command: Sequence[str]) -> bool:
-    """Tells whether a command line is Snakemake's own: the script or ``python -m snakemake``.
+    """Tells whether a command line is Snakemake's own: the script, its module, or ours over it.
 
     What a submitted job starts to run its rule (``--mode remote``) does not count.
     """
     names = [os.path.basename(word) for word in command[:2]]
     inside = any(pair == ("--mode", "remote") for pair in pairwise(command))
-    return not inside and ("snakemake" in names or list(command[1:3]) == ["-m", "snakemake"])
+    return not inside and ("snakemake" in names or tuple(command[1:3]) in MODULES)
 
 
 def _processes_in(

@@ -47,7 +47,8 @@ def _note() -> None:
 
 def _is_stage(command: list[str]) -> bool:
     module = command[2] if command[1:2] == ["-m"] else ""
-    return module.startswith("stagewise.cli.") and module != "stagewise.cli.workflow"
+    ours = module.startswith("stagewise.cli.")
+    return ours and module not in ("stagewise.cli.workflow", "stagewise.cli.scheduler")
 
 
 def _run_warm() -> int:
