@@ -35,6 +35,11 @@ PACKAGES = (
     "matplotlib.backends.backend_pdf",
     "matplotlib.figure",
     "pydantic",
+    "kronfluence.analyzer",
+    "sklearn.datasets",
+    "scipy.cluster.hierarchy",
+    "scipy.sparse.csgraph",
+    "PIL.Image",
 )
 #: Standard input, output and errors.
 STREAMS = 3
