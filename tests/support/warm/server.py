@@ -4,7 +4,8 @@ A stage of the smoke configuration computes for a tenth of a second, after secon
 the suite's run of all rules the imports of other people's packages are therefore done here, once:
 ``server.py SOCKET`` forks for each stage that asks (see sitecustomize.py in `witness`), and the
 fork goes on as ``python -m STAGE`` would, with the folder, environment, arguments and open files of
-the process that Snakemake started, and with no module of ours loaded. Cold starts are tested where
+the process that Snakemake started, and with no module of ours loaded. The Snakemakes that a cluster
+starts for each of its jobs are such forks too. Cold starts are tested where
 they matter: where runs are killed, where commands are pasted, and by ``make smoke``.
 """
 
@@ -35,6 +36,9 @@ PACKAGES = (
     "matplotlib.backends.backend_pdf",
     "matplotlib.figure",
     "pydantic",
+    "snakemake.cli",
+    "snakemake.report",
+    "snakemake.storage",
 )
 #: Standard input, output and errors.
 STREAMS = 3
@@ -87,4 +91,5 @@ def become(request: dict[str, Any]) -> None:
 if __name__ == "__main__":
     for name in PACKAGES:
         importlib.import_module(name)
+    sys.modules["snakemake.cli"].get_argument_parser()  # finds the plugins
     become(serve(sys.argv[1]))
