@@ -32,7 +32,7 @@ DAEMONS = ("slurmctld", "slurmd", "slurmstepd")
 GPUS = ("/dev/null", "/dev/zero")
 #: More than most machines have: a group of jobs asks for two and works on one, and mostly waits for
 #: Slurm or for the start of a Python.
-CPUS = 12
+CPUS = 8
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
