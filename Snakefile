@@ -38,6 +38,8 @@ localrules:
     run_timing,
     vision_join,
     conformance_table,
+    retraining_timing,
+    scaling_table,
     bench_table,
     numbers,
     paper,
@@ -48,6 +50,7 @@ localrules:
 
 onstart:
     start_or_refuse([CONFIG.results, CONFIG.paper or "paper"])
+    hand_down(FOUND_CODE)
 
 
 onerror:

@@ -30,8 +30,9 @@ MUNGE_RUN = Path("/run/munge")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 DAEMONS = ("slurmctld", "slurmd", "slurmstepd")
 GPUS = ("/dev/null", "/dev/zero")
-#: More than most machines have, so that a job waits for Slurm while another one waits for Python.
-CPUS = 4
+#: More than most machines have: a group of jobs asks for two and works on one, and mostly waits for
+#: Slurm or for the start of a Python.
+CPUS = 8
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 

@@ -7,6 +7,7 @@ importing anything: parsing the workflow must stay fast, on every cluster node a
 
 import ast
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -14,6 +15,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 PACKAGE = "stagewise"
+#: What was found for each stage: its files, relative to SOURCE, and the digest of them.
+_FOUND: dict[str, tuple[list[str], str]] = {}
 
 
 class ImportStyleError(Exception):
@@ -35,7 +38,7 @@ def code(module: str) -> list[str]:
     Raises:
         ImportStyleError: A file imports relatively, or a name of the lazy root package.
     """
-    return [os.path.relpath(path) for path in _closure(module)]
+    return [os.path.relpath(SOURCE / name) for name in _found(module)[0]]
 
 
 def digest(module: str) -> str:
@@ -44,10 +47,32 @@ def digest(module: str) -> str:
     As a rule's parameter it catches what Snakemake's comparison of input files cannot: a file
     edited while the job that had read it was still running, or replaced by an older one.
     """
-    total = hashlib.sha256()
-    for path in _closure(module):
-        total.update(f"{path.relative_to(SOURCE).as_posix()}\0{_file_digest(path)}\n".encode())
-    return total.hexdigest()
+    return _found(module)[1]
+
+
+def hand_down(path: Path) -> None:
+    """Writes what was found for the jobs of a cluster, each of which reads the workflow again.
+
+    A job then states the code that was there when the run began. If that isn't what it ran, the
+    next run finds another digest and makes the job's outputs again.
+    """
+    path.write_text(json.dumps(_FOUND), encoding="utf-8")
+
+
+def inherit(path: Path) -> None:
+    """Reads what `hand_down` wrote; without that file, everything is looked for again."""
+    if path.is_file():
+        _FOUND.update(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _found(module: str) -> tuple[list[str], str]:
+    if module not in _FOUND:
+        names = [path.relative_to(SOURCE).as_posix() for path in _closure(module)]
+        total = hashlib.sha256()
+        for name in names:
+            total.update(f"{name}\0{_file_digest(SOURCE / name)}\n".encode())
+        _FOUND[module] = names, total.hexdigest()
+    return _FOUND[module]
 
 
 @cache
@@ -55,7 +80,6 @@ def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@cache
 def _closure(module: str) -> tuple[Path, ...]:
     found: set[Path] = set()
     waiting = [module]
@@ -79,15 +103,40 @@ def _read(path: Path) -> tuple[frozenset[str], frozenset[Path]]:
     """Returns the modules of the package that a file imports, and the data files it names."""
     tree = ast.parse(path.read_bytes(), filename=str(path))
     imports: set[str] = set()
-    data: set[Path] = set()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             imports |= {alias.name for alias in node.names if _is_ours(alias.name)}
         elif isinstance(node, ast.ImportFrom):
             imports |= set(_from_import(path, node))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            data |= set(_data_file(path, node.value))
-    return frozenset(imports), frozenset(data)
+    beside = _data_beside(path.parent)
+    texts = _texts(tree) if beside else set()
+    return frozenset(imports), frozenset(file for file in beside if file.name in texts)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yields all statements, nested ones too, without a look at the expressions in them.
+
+    Every job on a cluster reads the workflow again, and this is a fifth of the time of `ast.walk`.
+    """
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, block, ())
+
+
+def _texts(tree: ast.Module) -> set[str]:
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {value for value in constants if isinstance(value, str)}
+
+
+@cache
+def _data_beside(folder: Path) -> frozenset[Path]:
+    """Returns the files of a folder that are not code, of which a module there may name some."""
+    return frozenset(
+        path for path in folder.iterdir() if path.suffix not in ("", ".py") and path.is_file()
+    )
 
 
 def _from_import(path: Path, node: ast.ImportFrom) -> Iterator[str]:
@@ -116,14 +165,6 @@ def _assigned(path: Path) -> frozenset[str]:
     ]
     targets = [target for node in statements for target in node.targets]
     return frozenset(target.id for target in targets if isinstance(target, ast.Name))
-
-
-def _data_file(path: Path, text: str) -> Iterator[Path]:
-    """Yields the file beside `path` that a string of its code names, unless it is code itself."""
-    if 0 < len(text) <= 100 and "." in text and "/" not in text and "\0" not in text:
-        candidate = path.parent / text
-        if candidate.suffix not in ("", ".py") and candidate.is_file():
-            yield candidate
 
 
 def _ancestors(name: str) -> list[str]:

@@ -16,6 +16,7 @@ from stagewise.files import write_json
 from stagewise.storage.metrics import number, write_numbers
 from support.repository import ROOT
 from support.slurm import SUBMITTED, through_slurm
+from support.warm.start import warmed
 from support.workflow import SMOKE, Copy, Finished, copy_repository, noted, watched
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text(encoding="utf-8"))
@@ -69,9 +70,9 @@ class Slurm(NamedTuple):
 def run(tmp_path_factory: pytest.TempPathFactory) -> Slurm:
     copy = copy_repository(tmp_path_factory.mktemp("slurm") / "repository")
     notes = tmp_path_factory.mktemp("witness")
-    observed = watched(copy, notes)
-    begun = time.monotonic()
-    output = observed.run(through_slurm(observed, "all", *SMOKE, *GROUPED))
+    with warmed(watched(copy, notes)) as warm:
+        begun = time.monotonic()
+        output = warm.run(through_slurm(warm, "all", *SMOKE, *GROUPED))
     minutes = (time.monotonic() - begun) / 60
     return Slurm(noted(copy, notes), output, minutes)
 
@@ -82,7 +83,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     copy = copy_repository(tmp_path_factory.mktemp("local"))
     (copy.folder / "cut.yaml").write_text(CUT, encoding="utf-8")
     wanted = [str(RESULTS / name) for name in (*SAME, INFLUENCE, KERNEL, SHARED)]
-    copy.run(copy.wrapped(*wanted, *SMOKE, "cut.yaml"))
+    with warmed(watched(copy, tmp_path_factory.mktemp("unread"))) as warm:
+        warm.run(warm.wrapped(*wanted, *SMOKE, "cut.yaml"))
     return copy
 
 
@@ -146,7 +148,7 @@ def test_every_stage_has_the_threads_of_its_rule(run: Slurm) -> None:
 
 
 def test_local_rules_stay_and_all_others_are_submitted(run: Slurm) -> None:
-    here = [name.strip(",") for name in LOCAL] + ["timing", "workflow"]
+    here = [name.strip(",") for name in LOCAL] + ["timing", "workflow", "scheduler"]
     stay = {f"stagewise.cli.{name}" for name in here}
     submitted = {job for job, _ in SUBMITTED.findall(run.output)}
     for stage, notes in run.finished.stages().items():

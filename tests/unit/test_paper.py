@@ -92,7 +92,7 @@ def test_typst_itself_stops_at_a_missing_number(tmp_path: Path) -> None:
     import typst
 
     (tmp_path / "generated").mkdir()
-    for name in ("numbers", "settings", "studies", "bench", "gpu"):
+    for name in ("numbers", "settings", "studies", "bench", "gpu", "cluster"):
         (tmp_path / f"generated/{name}.json").write_text("{}")
     (tmp_path / "lib.typ").write_text((ROOT / "paper/lib.typ").read_text(encoding="utf-8"))
     text = tmp_path / "main.typ"
@@ -146,7 +146,7 @@ def rendered(call: str, numbers: dict, folder: Path) -> str:
 
     (folder / "generated").mkdir()
     (folder / "generated/numbers.json").write_text(json.dumps(numbers), encoding="utf-8")
-    for name in ("settings", "studies", "bench", "gpu"):
+    for name in ("settings", "studies", "bench", "gpu", "cluster"):
         (folder / f"generated/{name}.json").write_text("{}")
     (folder / "lib.typ").write_text((ROOT / "paper/lib.typ").read_text(encoding="utf-8"))
     (folder / "main.typ").write_text(f'#import "lib.typ": *\n#{call}')

@@ -16,7 +16,7 @@ from unit.evaluation.test_scaling import CONTENT, measured
 
 def section(folder: Path, records: dict[str, dict[str, Any]]) -> str:
     """Typesets the section alone and returns its text."""
-    for name in ("numbers", "settings", "studies", "bench", "gpu"):
+    for name in ("numbers", "settings", "studies", "bench", "gpu", "cluster"):
         path = folder / f"generated/{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(records.get(name, {})), encoding="utf-8")
@@ -54,6 +54,7 @@ def test_what_was_not_run_says_so(tmp_path: Path) -> None:
     text = section(tmp_path, {})
     assert "CPU: not run: make studies" in text
     assert "GPU: not run: bench/gpu.py" in text
+    assert "Cluster: not run: make test-cluster" in text
 
 
 def test_each_record_is_printed_with_its_device(tmp_path: Path, study: dict[str, Any]) -> None:
@@ -61,8 +62,12 @@ def test_each_record_is_printed_with_its_device(tmp_path: Path, study: dict[str,
     there = {key: one for key, one in study["numbers"].items() if "crossing_log10" not in key}
     there |= {"gpu.tests.passed": number(31, source="gpu")}
     gpu = study | {"numbers": there, "device": "A GPU of ours", "date": "2026-02-01"}
-    text = section(tmp_path, {"studies": study, "gpu": gpu})
+    jobs = {"cluster.jobs": number(47, source=""), "cluster.smoke.minutes": number(8.53, source="")}
+    cluster = study | {"numbers": jobs, "date": "2026-02-02"}
+    text = section(tmp_path, {"studies": study, "gpu": gpu, "cluster": cluster})
     for part in ("22.6", "130", "A GPU of ours", "2026-01-31", "2026-02-01", "31 tests passed"):
         assert part in text
+    assert "took 8.53 minutes as 47 jobs of a Slurm of one node" in text
+    assert "at commit 0123456789ab on 2026-02-02" in text
     assert "not run" not in text
     assert text.count("meet at 10") == text.count("do not meet at a place") == 1

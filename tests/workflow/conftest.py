@@ -1,39 +1,9 @@
 """One run of the smoke configuration that the tests of this folder share."""
 
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 
+from support.warm.start import warmed
 from support.workflow import SMOKE, Copy, Finished, copy_repository, noted, watched
-
-SUPPORT = Path(__file__).parents[1] / "support"
-#: Within it packages that take seconds on an idle machine are loaded on a crowded one.
-START_SECONDS = 600.0
-
-
-@contextmanager
-def warm_python(environment: dict[str, str]) -> Iterator[str]:
-    """The socket of a Python that stages are forked from; see support/warm/server.py."""
-    # Not in pytest's folder: a socket's path holds about a hundred characters.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "warm"
-        command = [sys.executable, str(SUPPORT / "warm/server.py"), str(path)]
-        with subprocess.Popen(command, env=environment | {"OMP_NUM_THREADS": "1"}) as server:
-            try:
-                deadline = time.monotonic() + START_SECONDS
-                while not path.exists():
-                    assert server.poll() is None, "the warm Python ended"
-                    assert time.monotonic() < deadline, "the warm Python does not start"
-                    time.sleep(0.05)
-                yield str(path)
-            finally:
-                server.terminate()
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +15,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     copy = copy_repository(tmp_path_factory.mktemp("smoke") / "repository")
     notes = tmp_path_factory.mktemp("witness")
     observed = watched(copy, notes)
-    with warm_python(observed.environment) as socket:
-        warm = Copy(copy.folder, observed.environment | {"STAGEWISE_WARM": socket})
+    with warmed(observed) as warm:
         warm.run(warm.wrapped("all", "toy", "studies", *SMOKE))
     return noted(copy, notes)
 

@@ -61,6 +61,17 @@ def test_the_digest_follows_the_content(source: Path, name: str) -> None:
     assert load_imports(source).digest("stagewise.cli.stage") != before
 
 
+def test_a_job_of_a_cluster_inherits_the_code_of_the_run(source: Path, tmp_path: Path) -> None:
+    """It looks at no source file, and says of an edit that came later what the run would say."""
+    run, job, stage = load_imports(source), load_imports(source), "stagewise.cli.stage"
+    found = run.code(stage), run.digest(stage)
+    run.hand_down(tmp_path / "found.json")
+    (source / "stagewise/inside.py").write_text("import stagewise.unused\n")
+    job.inherit(tmp_path / "found.json")
+    assert (job.code(stage), job.digest(stage)) == found
+    assert load_imports(source).digest(stage) != found[1]
+
+
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/workflow")
 
-from imports import code, digest
+from imports import code, digest, hand_down, inherit
 
 from stagewise.cli.faults import explain, refuse_closed
 from stagewise.cli.watchdog import name_myself
@@ -20,6 +20,11 @@ try:
 except ConfigError as error:
     # Snakemake prints a WorkflowError as it is, any other exception as a bug.
     raise WorkflowError(str(error)) from None
+
+# What stages import is looked up once a run: its jobs on a cluster find the answer here.
+FOUND_CODE = Path(".snakemake", "stagewise_code.json")
+if workflow.remote_exec:
+    inherit(FOUND_CODE)
 
 # Jobs end when this process does, and run the Python that runs Snakemake.
 name_myself()

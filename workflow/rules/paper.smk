@@ -9,7 +9,7 @@ SOURCES = [
 # Committed records of long runs, where there are any: the paper finds them beside its source.
 RECORDS = [
     os.path.relpath(path)
-    for name in ("studies", "bench", "gpu")
+    for name in ("studies", "bench", "gpu", "cluster")
     for path in Path(workflow.basedir, "paper", "expected").glob(f"{name}.json")
 ]
 

@@ -20,7 +20,7 @@ SOURCES = ("*.typ", "*.bib", "sections/*.typ")
 #: The label under which the paper notes every key that it reads.
 _KEY_LABEL = "<number-key>"
 #: Committed records of long runs, beside the main file; the paper does without them.
-_RECORDS = ("studies", "bench", "gpu")
+_RECORDS = ("studies", "bench", "gpu", "cluster")
 
 
 def paper(source: Path, numbers: Path, settings_file: Path, figures: list[Path], out: Path) -> None:
@@ -28,8 +28,8 @@ def paper(source: Path, numbers: Path, settings_file: Path, figures: list[Path],
 
     The sources, generated files and figures are laid out in a scratch folder of their own, so that
     they can come from anywhere. Equal inputs give equal bytes: no dates, no fonts of the system.
-    A number that the paper needs and ``--numbers`` lacks is refused with its key. The long studies
-    and the bench are printed from ``expected/*.json`` beside ``--source``, if they are there.
+    A number that the paper needs and ``--numbers`` lacks is refused with its key. The long studies,
+    the bench and so on are printed from ``expected/*.json`` beside ``--source``, if they are there.
     """
     found = read_numbers(numbers)
     if missing := missing_keys(source, found, settings_file):

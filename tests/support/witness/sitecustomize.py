@@ -3,9 +3,9 @@
 Python imports this at start because its folder is on PYTHONPATH. At the end of a process the files
 under src/stagewise that it imported or opened, and the threads it was given, go to a JSON file.
 
-Where STAGEWISE_WARM names a socket, a stage does not run here but in a fork of the Python behind
-it, which has loaded the heavy packages already (support/warm/server.py); this process waits for its
-end and has its exit status.
+Where STAGEWISE_WARM names a socket, a stage, or the Snakemake of a cluster's job, does not run here
+but in a fork of the Python behind it, which has loaded the heavy packages already
+(support/warm/server.py); this process waits for its end and has its exit status.
 """
 
 import atexit
@@ -45,8 +45,10 @@ def _note() -> None:
         json.dump(record, stream)
 
 
-def _is_stage(command: list[str]) -> bool:
+def _can_be_forked(command: list[str]) -> bool:
     module = command[2] if command[1:2] == ["-m"] else ""
+    if module == "snakemake":
+        return ("--mode", "remote") in zip(command, command[1:], strict=False)
     ours = module.startswith("stagewise.cli.")
     return ours and module not in ("stagewise.cli.workflow", "stagewise.cli.scheduler")
 
@@ -69,7 +71,7 @@ def _run_warm() -> int:
     return int.from_bytes(status, "big", signed=True) if status else 1
 
 
-if "STAGEWISE_WARM" in os.environ and _is_stage(sys.orig_argv):
+if "STAGEWISE_WARM" in os.environ and _can_be_forked(sys.orig_argv):
     os._exit(_run_warm() % 256)
 if "STAGEWISE_WITNESS" in os.environ:
     sys.addaudithook(_listen)
