@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import xarray as xr
 
 from stagewise.baselines import products
 from stagewise.baselines.attributor import attribute
 from stagewise.baselines.attributors import gradient_similarity, trak
 from stagewise.baselines.attributors.by_name import ATTRIBUTORS
+from stagewise.calibration import calibrate
 from stagewise.cli.retraining_attribute import retraining_attribute
 from stagewise.cli.retraining_calibrate import retraining_calibrate
 from stagewise.cli.retraining_join import joined_targets, retraining_join
@@ -48,13 +47,13 @@ ROUNDING = 1e-4
 def stage(folder: Path, **update: object) -> dict:
     recipe = {
         "kind": "descent",
-        "steps": 3,
+        "steps": 2,
         "batch_size": 8,
         "learning_rate": 0.05,
         "momentum": 0.9,
         "weight_decay": 5e-4,
         "members": 2,
-        "checkpoints": [2, 3],
+        "checkpoints": [1, 2],
         "crops": {"crop": 4, "flip": True},
     }
     half = {"alpha": 0.5, "subsets": 3, "seeds": 2}
@@ -82,8 +81,9 @@ SAMPLED = {
         "pilot_chains": 8,
         "batch_sizes": [16],
     },
-    "damping": 10.0,
-    "dampings": [3.0, 10.0, 30.0],
+    # Above the negative curvature of a network that is hardly trained.
+    "damping": 100.0,
+    "dampings": [80.0, 100.0, 120.0],
     "n_betas": [1e2, 1e3, 1e4],
     "chains": 8,
     "draws": 8,
@@ -103,6 +103,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(world: Path, name: str, start: int | None = None, block: int | None = None) -> Path:
     out = world / f"{name}_{start}_{block}.nc"
+    if out.exists():  # by another test
+        return out
     settings = parse(
         TargetStage, {**stage(world), "set_name": name, "start": start, "block": block}
     )
@@ -123,6 +125,7 @@ def test_blocks_are_the_set(world: Path, name: str) -> None:
     for name in ("problem", "role", "alpha", "steps", "models_trained"):
         assert joined.attrs[name] == whole.attrs[name]
     assert 0 <= joined.attrs["self_check"] < 1e-4
+    assert "retraining_join" in joined.attrs["provenance"]
     places = list(zip(kept["subset"].values, kept["seed"].values, strict=True))
     assert len(set(places)) == len(places)
     stored = np.stack([whole["loss"].values[place] for place in places])
@@ -140,19 +143,30 @@ def test_a_block_beyond_the_set_is_refused(world: Path) -> None:
         made(world, "scored_a50", 4, 2)
 
 
+def scored(world: Path, method: str) -> list[Path]:
+    """Files of all settings of an attributor."""
+    out = [world / f"{method}_{k}.nc" for k in range(9)]
+    if not out[-1].exists():
+        settings = parse(AttributeStage, {**stage(world), "method": method})
+        retraining_attribute(settings, world / "checkpoints.nc", world / "scratch", out)
+    return out
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_attributor_scores_it(world: Path, method: str) -> None:
-    settings = parse(AttributeStage, {**stage(world), "method": method})
-    out = [world / f"{method}_{k}.nc" for k in range(9)]
-    retraining_attribute(settings, world / "checkpoints.nc", world / "scratch", out)
     found = truths([targets.read(made(world, name)) for name in ("scored_a50", "tuning_a50")])
-    for path in out:
+    for path in scored(world, method):
         one = candidate(scores_file.read(path), found)
         assert one.scored[0.5].shape == (3, 4)
         assert np.isfinite(one.tuning).all()
 
 
-def test_chains_with_minibatches_are_calibrated_and_sampled(world: Path) -> None:
+def test_chains_with_minibatches_are_calibrated_and_sampled(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search cut short: what it finds is tested elsewhere."""
+    for name, few in (("RUNGS", 1), ("MOST_HALVINGS", 1), ("PILOT_DRAWS", 8)):
+        monkeypatch.setattr(calibrate, name, few)
     settings = {**stage(world), "sampled": SAMPLED}
     calibration = world / "calibration.json"
     checkpoints = world / "checkpoints.nc"
@@ -173,11 +187,7 @@ def test_gradients_in_pieces_give_the_same_scores(
 ) -> None:
     problem = load_problem(parse(ProblemStage, stage(world)))
     given = read_trained(world / "checkpoints.nc", problem, 5, world)
-
-    def values() -> list[torch.Tensor]:
-        return [one.value for one in attribute(method, ATTRIBUTORS[method], given)]
-
-    held = values()
+    held = [scores_file.read(path)["value"].values for path in scored(world, method)]
     for module, name, small in (
         (products, "MOST_HELD", 7 * given.train.parameter_count),
         (trak, "MOST_HELD", 7 * given.train.parameter_count),
@@ -186,9 +196,10 @@ def test_gradients_in_pieces_give_the_same_scores(
         (gradient_similarity, "MOST_SQUARED", 10),
     ):
         monkeypatch.setattr(module, name, small)
-    for one, other in zip(held, values(), strict=True):
-        scale = float(one.abs().max())
-        assert torch.allclose(one.double(), other.double(), atol=ROUNDING * scale, rtol=0)
+    pieces = attribute(method, ATTRIBUTORS[method], given)
+    for one, other in zip(held, pieces, strict=True):
+        scale = float(np.abs(one).max())
+        np.testing.assert_allclose(other.value.numpy(), one, atol=ROUNDING * scale, rtol=0)
 
 
 def bad(**update: object) -> Callable[[], object]:
@@ -211,11 +222,3 @@ def test_what_does_not_fit_is_refused(refused: Callable[[], object], message: st
 def test_a_job_has_a_start_and_a_block(world: Path) -> None:
     with pytest.raises(ConfigError, match="give both or neither"):
         parse(TargetStage, {**stage(world), "set_name": "loo", "start": 0})
-
-
-def test_the_joined_files_say_where_they_come_from(world: Path) -> None:
-    parts = [made(world, "tuning_a50", start, 2) for start in (0, 2)]
-    out = world / "joined.nc"
-    retraining_join(parts, [one.with_suffix(".models") for one in parts], out, world / "m.nc")
-    with xr.open_dataset(out, engine="h5netcdf") as found:
-        assert "retraining_join" in found.attrs["provenance"]

@@ -105,7 +105,7 @@ rule retraining_join:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=rt_memory(1500),
+        mem_mb=rt_memory(1500, 8000),
         runtime=10,
     params:
         code=digest("stagewise.cli.retraining_join"),
@@ -224,7 +224,7 @@ rule retraining_choice:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=rt_memory(2000),
+        mem_mb=rt_memory(2000, 16000),
         runtime=rt_minutes(20),
     params:
         settings=lambda w: settings(**of_retraining(w.rproblem)),
@@ -323,7 +323,7 @@ rule retraining_tables:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=16000 if any(map(rt_is_large, RETRAINED)) else 4000,
         runtime=30,
     params:
         settings=lambda w: settings(

@@ -104,9 +104,14 @@ def rt_cut(cut):
     return "|".join(names) or "(?!)"
 
 
-def rt_large(w):
+def rt_is_large(rproblem):
     """Whether a problem is for a GPU."""
-    return RETRAINED[w.rproblem].source.kind == "cifar10"
+    return RETRAINED[rproblem].source.kind == "cifar10"
+
+
+def rt_large(w):
+    """Whether a job's problem is for a GPU."""
+    return rt_is_large(w.rproblem)
 
 
 def rt_gpu(w):
@@ -114,9 +119,9 @@ def rt_gpu(w):
     return GPUS if rt_large(w) else 0
 
 
-def rt_memory(small):
-    """Megabytes of a job: so many on digits."""
-    return lambda w: 64000 if rt_large(w) else small
+def rt_memory(small, large=64000):
+    """Megabytes of a job: so many on digits, so many on what is for a GPU."""
+    return lambda w: large if rt_large(w) else small
 
 
 def rt_minutes(small):

@@ -16,6 +16,8 @@ ITERATIONS = 20
 CURVATURE = 192
 #: Pilots of a calibration and their draws; steps before the first draw and between two.
 PILOTS, PILOT_DRAWS, BURN_IN, SPACING = 10, 24, 60, 6
+#: Numbers that a calibration writes with its choice.
+RECORD = 2000
 #: Dimensions of TRAK's projections, all together.
 PROJECTED = 256 + 1024 + 4096
 
@@ -29,7 +31,7 @@ class Size(NamedTuple):
     """
 
     amount: float
-    written: float | None
+    written: float
 
 
 class Sizes(NamedTuple):
@@ -133,7 +135,7 @@ def calibrate(settings: Mapping[str, Any], of: Sizes) -> Size:
         PILOTS * of.chains(goal["pilot_chains"], PILOT_DRAWS, batch)
         for batch in goal["batch_sizes"]
     )
-    return Size(CURVATURE * of.train * GRADIENT * of.forward + pilots, None)
+    return Size(CURVATURE * of.train * GRADIENT * of.forward + pilots, RECORD)
 
 
 def sample(settings: Mapping[str, Any], of: Sizes) -> Size:
@@ -160,7 +162,7 @@ def mislabel(settings: Mapping[str, Any], of: Sizes) -> Size | None:
         amount: float | None = CURVATURE * of.train * GRADIENT * of.forward + _chains(settings, of)
     else:
         amount = _attributed(settings, of._replace(queries=of.queries + of.train))
-    return None if amount is None else Size(amount, None)
+    return None if amount is None else Size(amount, 4 * of.train)
 
 
 def _attributed(settings: Mapping[str, Any], of: Sizes) -> float | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stagewise.baselines.attributor import Trained
 from stagewise.config.retraining import DescentRecipe, ProblemStage, RetrainingProblem
-from stagewise.data import cifar, digits
+from stagewise.data import digits
 from stagewise.data.flips import flip
 from stagewise.data.labelled import Labelled
 from stagewise.models.classifier import ClassifierLoss
@@ -96,6 +96,8 @@ def _samples(settings: ProblemStage) -> tuple[Labelled, Labelled]:
     """Return training samples and queries."""
     chosen, source = settings.problem, settings.problem.source
     if source.kind == "cifar10":
+        from stagewise.data import cifar  # and torchvision, which digits don't need
+
         folder = Path(source.folder)
         return cifar.cifar10(folder, settings.seed, chosen.train, chosen.queries)
     return digits.digits(settings.seed, chosen.train, chosen.queries)
@@ -103,6 +105,8 @@ def _samples(settings: ProblemStage) -> tuple[Labelled, Labelled]:
 
 def _network(chosen: RetrainingProblem, inputs: Tensor, labels: Tensor) -> ClassifierLoss:
     if chosen.network.kind == "resnet9":
+        from stagewise.data import cifar
+
         return ResNet9Loss(inputs, labels, cifar.SHAPE, chosen.network.widths, CLASSES)
     if chosen.network.kind == "conv":
         return ConvLoss(inputs, labels, chosen.network.channels, CLASSES)
@@ -112,13 +116,18 @@ def _network(chosen: RetrainingProblem, inputs: Tensor, labels: Tensor) -> Class
 
 def recipe_of(chosen: DescentRecipe) -> Recipe:
     """Return how a run descends."""
+    crops = None
+    if chosen.crops:
+        from stagewise.data import cifar
+
+        crops = Crops(cifar.SHAPE, chosen.crops.crop, chosen.crops.flip)
     return Recipe(
         chosen.steps,
         chosen.batch_size,
         chosen.learning_rate,
         chosen.momentum,
         chosen.weight_decay,
-        Crops(cifar.SHAPE, chosen.crops.crop, chosen.crops.flip) if chosen.crops else None,
+        crops,
     )
 
 

@@ -76,9 +76,7 @@ def unusable(folder: Path) -> tuple[list[str], list[str]]:
     wanted = dict([*CIFAR10.train_list, *CIFAR10.test_list, meta])
     missing = [name for name in wanted if not (base / name).is_file()]
     there = [name for name in wanted if name not in missing]
-    return missing, [
-        name for name in there if not check_integrity(str(base / name), wanted[name])
-    ]
+    return missing, [name for name in there if not check_integrity(str(base / name), wanted[name])]
 
 
 def _part(folder: Path, name: str, seed: int, count: int) -> Labelled:
