@@ -5,6 +5,7 @@ another result where it takes them in pieces, a block of subsets that is not wha
 blocks of different sets taken for one.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from stagewise.baselines import products
 from stagewise.baselines.attributor import attribute
 from stagewise.baselines.attributors import gradient_similarity, trak
 from stagewise.baselines.attributors.by_name import ATTRIBUTORS
-from stagewise.calibration import calibrate
+from stagewise.calibration import settings as calibration_file
+from stagewise.calibration.settings import Calibration
 from stagewise.cli.retraining_attribute import retraining_attribute
-from stagewise.cli.retraining_calibrate import retraining_calibrate
 from stagewise.cli.retraining_join import joined_targets, retraining_join
 from stagewise.cli.retraining_problem import load_problem, read_trained
 from stagewise.cli.retraining_sample import retraining_sample
@@ -27,7 +28,6 @@ from stagewise.config.base import parse
 from stagewise.config.retraining import (
     AttributeStage,
     ProblemStage,
-    SampledStage,
     SampleStage,
     TargetStage,
     TrainStage,
@@ -161,19 +161,30 @@ def test_every_attributor_scores_it(world: Path, method: str) -> None:
         assert np.isfinite(one.tuning).all()
 
 
-def test_chains_with_minibatches_are_calibrated_and_sampled(
-    world: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The search cut short: what it finds is tested elsewhere."""
-    for name, few in (("RUNGS", 1), ("MOST_HALVINGS", 1), ("PILOT_DRAWS", 8)):
-        monkeypatch.setattr(calibrate, name, few)
-    settings = {**stage(world), "sampled": SAMPLED}
+def test_chains_with_minibatches_sample_it(world: Path) -> None:
+    """With a calibration that is given: to search for one takes a minute of a CPU."""
+    found = Calibration(
+        kernel="baoab",
+        step_size=1e-7,
+        friction=-math.expm1(-2 * math.sqrt(0.5 * 1e-7 * 1e5)),
+        n_beta=1e3,
+        localization=1e5,
+        potential="recentred",
+        control_variate=True,
+        batch_size=16,
+        chains=8,
+        burn_in=2,
+        draws=8,
+        spacing=1,
+        evidence={"curvature_largest": 100.0, "seconds_spent": 0.0},
+        table=(),
+    )
     calibration = world / "calibration.json"
-    checkpoints = world / "checkpoints.nc"
-    retraining_calibrate(parse(SampledStage, settings), checkpoints, calibration)
+    calibration_file.write(found, calibration)
     out = [world / f"{name}_0.nc" for name in ("bif", "bif_correlation")]
-    one = parse(SampleStage, {**settings, "setting": 4})
-    retraining_sample(one, checkpoints, calibration, world / "scratch", out)
+    # Damping 100 and nβ 1e3, those of the calibration.
+    one = parse(SampleStage, {**stage(world), "sampled": SAMPLED, "setting": 4})
+    retraining_sample(one, world / "checkpoints.nc", calibration, world / "scratch", out)
     for path in out:
         found = scores_file.read(path)
         assert found["value"].shape == (4, 60)
