@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -155,3 +156,12 @@ def test_a_wrong_configuration_is_one_message(
     errors = capsys.readouterr().err
     assert "toy.learnin" in errors
     assert "none.yaml does not exist" in errors
+
+
+def test_files_of_cifar10_are_missed_by_name(tmp_path: Path) -> None:
+    source = SimpleNamespace(kind="cifar10", folder=str(tmp_path / "here"))
+    problems = {"net": SimpleNamespace(source=source)}
+    (found,) = doctor_inputs.cifar(SimpleNamespace(problems=problems))
+    assert (found.what, found.level) == ("images of retraining.problems.net", "missing")
+    assert "7 files missing, 0 not the published ones" in found.text
+    assert f"in {tmp_path / 'here'}" in found.remedy

@@ -2,15 +2,23 @@
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from stagewise.cli.plan_costs import START, Estimator, sizes
 from stagewise.cli.plan_jobs import Job, dry_run, parse
+from stagewise.cli.plan_rates import Rates, measured_rates
 from stagewise.cli.plan_records import Measured, measured, read_record, write_record
 from stagewise.cli.plan_report import report
 from stagewise.cli.plan_work import PYTHIA, PYTHIA_VOCABULARY, work
+from stagewise.config.retraining import SAMPLED, Method
 from stagewise.errors import ConfigError, SchemaError
+from stagewise.models.flops import resnet9_flop, sequence_flop
+from stagewise.storage import studies
+from stagewise.storage.metrics import number
+
+METHODS = [one for one in get_args(Method) if one not in SAMPLED]
 
 SAMPLING = (
     '{"name": "balanced", "sampling": {"burn_in": 20, "chains": CHAINS, "draws": 12, "seeds": [0],'
@@ -74,7 +82,7 @@ def test_jobs_are_read_from_what_snakemake_prints() -> None:
 
 def test_equal_work_costs_what_was_measured() -> None:
     planned = jobs()
-    estimator = Estimator(planned, known(planned), 1e12)
+    estimator = Estimator(planned, known(planned), Rates(1e12, {}))
     costs = [estimator.cost(job) for job in planned]
     assert [cost.basis for cost in costs] == ["measured", "measured"]
     assert [3600 * cost.cpu_hours for cost in costs] == pytest.approx([40, 10])
@@ -85,7 +93,7 @@ def test_equal_work_costs_what_was_measured() -> None:
 def test_more_work_costs_more_and_so_does_what_reads_it() -> None:
     """Four times the chains: all but the start takes four times as long, files grow as much."""
     small, large = jobs(8), jobs(32)
-    estimator = Estimator(large, known(small), 1e12)
+    estimator = Estimator(large, known(small), Rates(1e12, {}))
     sample, estimate = (estimator.cost(job) for job in large)
     assert (sample.basis, sample.factor) == ("scaled", 4.0)
     assert 3600 * sample.cpu_hours == pytest.approx(START + 4 * (40 - START))
@@ -97,7 +105,9 @@ def test_more_work_costs_more_and_so_does_what_reads_it() -> None:
 
 def test_what_was_never_measured_is_said_to_be_unknown() -> None:
     planned = jobs()
-    text = report("t", [(job, Estimator(planned, [], 1e12).cost(job)) for job in planned], [], "r")
+    text = report(
+        "t", [(job, Estimator(planned, [], Rates(1e12, {})).cost(job)) for job in planned], [], "r"
+    )
     assert "2 jobs,     - h, not known" in text
     assert "toy_estimate, toy_sample" in text
 
@@ -110,8 +120,6 @@ def test_a_gpu_job_is_counted_by_its_operations() -> None:
     network = {"kind": "pretrained", "model": "EleutherAI/pythia-14m"}
     settings = {"network": network, "sampling": sampling, "steps": [512]}
     job = jobs()[0]._replace(rule="language_sample", settings=settings, gpus=1)
-    from stagewise.models.flops import sequence_flop
-
     size = work(job, lambda rule: corpus if rule == "language_corpus" else None)
     passes = 4 * ((100 + 250 * 2) * 32 * 3 + (250 + 100) * 128)
     assert size.amount == passes * sequence_flop(*PYTHIA["14m"], 4, PYTHIA_VOCABULARY, 512)
@@ -124,7 +132,7 @@ def test_a_gpu_job_is_counted_by_its_operations() -> None:
 def test_the_largest_job_is_held_against_what_it_asks_for() -> None:
     """4000 times the chains: neither an hour nor 3 GB will do."""
     small, large = jobs(8), jobs(32000)
-    estimator = Estimator(large, known(small), 1e12)
+    estimator = Estimator(large, known(small), Rates(1e12, {}))
     text = report("t", [(job, estimator.cost(job)) for job in large], [], "r")
     assert "Longer than the `runtime` that they ask for: toy_estimate, toy_sample." in text
     assert "Larger than the `mem_mb` that they ask for: toy_estimate, toy_sample." in text
@@ -162,5 +170,75 @@ def test_the_nearest_measurement_is_scaled() -> None:
     """Catches extrapolation from a far job where a near one was measured."""
     small, middle, large = jobs(8), jobs(32), jobs(64)
     near = known(middle)[0]._replace(key="toy_sample/b", cpu_seconds=100)
-    estimator = Estimator(large, [known(small)[0]._replace(key="toy_sample/c"), near], 1e12)
+    estimator = Estimator(
+        large, [known(small)[0]._replace(key="toy_sample/c"), near], Rates(1e12, {})
+    )
     assert math.isclose(estimator.cost(large[0]).factor, 2.0)
+
+
+def retraining(rule: str, **update: object) -> Job:
+    """A job on CIFAR-10 as config/paper.yaml has it, with few subsets."""
+    problem = {
+        "network": {"kind": "resnet9", "widths": [64, 128, 256, 128]},
+        "train": 50000,
+        "queries": 200,
+        "recipe": {
+            "kind": "descent",
+            "steps": 100,
+            "batch_size": 512,
+            "members": 5,
+            "checkpoints": [50, 100],
+        },
+        "sets": {"scored_a50": {"role": "scored", "subsets": 10, "seeds": 5}},
+    }
+    return jobs()[0]._replace(rule=rule, settings={"problem": problem, **update}, gpus=1)
+
+
+def test_retraining_is_counted_step_by_step() -> None:
+    """Catches blocks that count as the whole set, and the last one as a full one."""
+    forward, parameters = resnet9_flop((64, 128, 256, 128))
+    # 0.29 billion multiply-adds.
+    assert (parameters, forward) == (2_274_880, pytest.approx(0.58e9, rel=0.01))
+    one = 100 * 512 * 3 * forward
+    found = [
+        work(retraining("retraining_block", set_name="scored_a50", start=start, block=4), _nothing)
+        for start in (0, 8)
+    ]
+    assert [size.amount for size in found] == [4 * 5 * one, 2 * 5 * one]
+    whole = work(retraining("retraining_targets", set_name="scored_a50"), _nothing)
+    assert whole.amount == 10 * 5 * one
+    assert work(retraining("retraining_train", labels="clean"), _nothing).amount == 5 * one
+    job = retraining("retraining_block", set_name="scored_a50", start=0, block=4)
+    cost = Estimator([job], [], Rates(1e12, {})).cost(job)
+    assert cost.basis == "counted"
+    assert cost.gpu_hours == pytest.approx(20 * one / 1e12 / 3600)
+
+
+@pytest.mark.parametrize("method", [*METHODS, *SAMPLED])
+def test_every_attributors_work_is_known(method: str) -> None:
+    sampled = {"goal": {"batch_sizes": [512]}, "chains": 16, "draws": 100}
+    rule = "retraining_sample" if method in SAMPLED else "retraining_attribute"
+    size = work(retraining(rule, method=method, sampled=sampled, setting=0), _nothing)
+    assert size.amount > 0
+    assert size.written >= 8 * 50000 * 200
+
+
+def test_language_models_have_the_rate_that_was_measured(tmp_path: Path) -> None:
+    """Half a second for 8 sequences of 128 tokens; and nothing where there is no record."""
+    numbers = {"scaling.bif.step.1b4": 0.5, "scaling.protocol.batch": 8}
+    numbers |= {"scaling.protocol.length": 128}
+    record = {name: number(value, source="scaling") for name, value in numbers.items()}
+    path = tmp_path / "gpu.json"
+    studies.write(studies.StudyRecord("abc", "2026-01-01", record, "a GPU"), path)
+    rates = measured_rates(path, 1e12)
+    step = 8 * 3 * sequence_flop(24, 2048, 4, PYTHIA_VOCABULARY, 128)
+    assert rates.by_size == {"1.4b": pytest.approx(step / 0.5)}
+    job = jobs()[0]
+    named = job._replace(settings={"network": {"model": "EleutherAI/pythia-1.4b"}})
+    assert (rates.of(named), rates.of(job)) == (rates.by_size["1.4b"], 1e12)
+    assert rates.device == "a GPU"
+    assert measured_rates(tmp_path / "none.json", 1e12) == Rates(1e12, {})
+
+
+def _nothing(rule: str) -> None:
+    return None

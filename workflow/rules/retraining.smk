@@ -14,8 +14,9 @@ rule retraining_train:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=20,
+        mem_mb=rt_memory(1500),
+        runtime=rt_minutes(20),
+        gpu=rt_gpu,
     params:
         settings=lambda w: settings(labels=w.labels, **of_retraining(w.rproblem)),
         code=digest("stagewise.cli.retraining_train"),
@@ -36,12 +37,15 @@ rule retraining_targets:
         "<logs>/retraining_targets/{rproblem}_{rset}.log",
     benchmark:
         "<benchmarks>/retraining_targets/{rproblem}_{rset}.tsv"
+    wildcard_constraints:
+        rproblem=rt_cut(False),
     conda:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=rt_memory(3000),
+        runtime=rt_minutes(60),
+        gpu=rt_gpu,
     params:
         settings=lambda w: settings(set_name=w.rset, **of_retraining(w.rproblem)),
         scratch=f"{CONFIG.results}/scratch",
@@ -49,6 +53,65 @@ rule retraining_targets:
     shell:
         "python -m stagewise.cli.retraining_targets --settings {params.settings:q}"
         " --scratch {params.scratch:q} --out {output.targets:q} --models {output.models:q}"
+        " > {log:q} 2>&1"
+
+
+# Some of its subsets, from one on: a large problem has a job for each such block.
+rule retraining_block:
+    input:
+        code=code("stagewise.cli.retraining_targets"),
+    output:
+        targets=RT_BLOCK,
+        models=RT_BLOCK_MODELS,
+    log:
+        "<logs>/retraining_block/{rproblem}_{rset}_{start}.log",
+    benchmark:
+        "<benchmarks>/retraining_block/{rproblem}_{rset}_{start}.tsv"
+    wildcard_constraints:
+        rproblem=rt_cut(True),
+    conda:
+        "../envs/stagewise.yaml"
+    threads: 1
+    resources:
+        mem_mb=rt_memory(3000),
+        runtime=rt_minutes(60),
+        gpu=rt_gpu,
+    params:
+        settings=lambda w: settings(**rt_block(w), **of_retraining(w.rproblem)),
+        scratch=f"{CONFIG.results}/scratch",
+        code=digest("stagewise.cli.retraining_targets"),
+    shell:
+        "python -m stagewise.cli.retraining_targets --settings {params.settings:q}"
+        " --scratch {params.scratch:q} --out {output.targets:q} --models {output.models:q}"
+        " > {log:q} 2>&1"
+
+
+# The blocks of a set are its targets.
+rule retraining_join:
+    input:
+        targets=lambda w: rt_blocks(w, RT_BLOCK),
+        models=lambda w: rt_blocks(w, RT_BLOCK_MODELS),
+        code=code("stagewise.cli.retraining_join"),
+    output:
+        targets=RT_TARGETS,
+        models=RT_MODELS,
+    log:
+        "<logs>/retraining_join/{rproblem}_{rset}.log",
+    benchmark:
+        "<benchmarks>/retraining_join/{rproblem}_{rset}.tsv"
+    wildcard_constraints:
+        rproblem=rt_cut(True),
+    conda:
+        "../envs/stagewise.yaml"
+    threads: 1
+    resources:
+        mem_mb=rt_memory(1500, 8000),
+        runtime=10,
+    params:
+        code=digest("stagewise.cli.retraining_join"),
+    shell:
+        "python -m stagewise.cli.retraining_join --targets {input.targets:q}"
+        " --models {input.models:q} --out {output.targets:q} --out-models {output.models:q}"
         " > {log:q} 2>&1"
 
 
@@ -69,8 +132,9 @@ rule retraining_attribute:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=60,
+        mem_mb=rt_memory(6000),
+        runtime=rt_minutes(60),
+        gpu=rt_gpu,
     params:
         settings=lambda w: settings(method=w.method, **of_retraining(w.rproblem)),
         scratch=f"{CONFIG.results}/scratch",
@@ -96,11 +160,12 @@ rule retraining_calibrate:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=2500,
-        runtime=30,
+        mem_mb=rt_memory(2500),
+        runtime=rt_minutes(30),
+        gpu=rt_gpu,
     params:
         settings=lambda w: settings(
-            sampled=RETRAINING.sampled, **of_retraining(w.rproblem)
+            sampled=rt_sampled(w.rproblem), **of_retraining(w.rproblem)
         ),
         code=digest("stagewise.cli.retraining_calibrate"),
     shell:
@@ -125,11 +190,12 @@ rule retraining_sample:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=rt_memory(3000),
+        runtime=rt_minutes(60),
+        gpu=rt_gpu,
     params:
         settings=lambda w: settings(
-            sampled=RETRAINING.sampled,
+            sampled=rt_sampled(w.rproblem),
             setting=int(w.setting),
             **of_retraining(w.rproblem),
         ),
@@ -158,8 +224,8 @@ rule retraining_choice:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=rt_memory(2000, 16000),
+        runtime=rt_minutes(20),
     params:
         settings=lambda w: settings(**of_retraining(w.rproblem)),
         code=digest("stagewise.cli.retraining_choice"),
@@ -185,8 +251,9 @@ rule retraining_removal:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=rt_memory(3000),
+        runtime=rt_minutes(60),
+        gpu=rt_gpu,
     params:
         settings=lambda w: settings(**of_retraining(w.rproblem)),
         scratch=f"{CONFIG.results}/scratch",
@@ -215,12 +282,13 @@ rule retraining_mislabel:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
-        runtime=60,
+        mem_mb=rt_memory(6000),
+        runtime=rt_minutes(60),
+        gpu=rt_gpu,
     params:
         settings=lambda w: settings(
             method=w.method,
-            sampled=RETRAINING.sampled,
+            sampled=rt_sampled(w.rproblem),
             **of_retraining(w.rproblem),
         ),
         scratch=f"{CONFIG.results}/scratch",
@@ -255,7 +323,7 @@ rule retraining_tables:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=16000 if any(map(rt_is_large, RETRAINED)) else 4000,
         runtime=30,
     params:
         settings=lambda w: settings(

@@ -9,7 +9,7 @@ sampled influence as nβ grows at γ/nβ = δ, with H for the Hessian.
 Source: Martens 2020, arXiv:1412.1193 (the matrix); Koh & Liang 2017, arXiv:1703.04730.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -69,6 +69,19 @@ def exact_influence(
     return ExactInfluence(torch.stack(found), float(matrix.trace()))
 
 
+def check_size(name: str, loss: ClassifierLoss) -> None:
+    """Check that a matrix of all pairs of parameters can be formed.
+
+    Raises:
+        ConfigError: There are too many parameters.
+    """
+    if loss.parameter_count > MOST_PARAMETERS:
+        raise ConfigError(
+            f"{name} forms a matrix of {loss.parameter_count} x {loss.parameter_count} numbers; "
+            f"allowed are {MOST_PARAMETERS} parameters: leave it out of the problem's methods"
+        )
+
+
 def damped_influence(
     matrix: Float[Tensor, "parameter parameter"],
     asked: Float[Tensor, "query parameter"],
@@ -126,9 +139,14 @@ def hessian(
 def sample_gradients(
     loss: ClassifierLoss, w: Float[Tensor, " parameter"]
 ) -> Float[Tensor, "sample parameter"]:
-    """Return every sample's own gradient: each is a batch of one, of a chain of its own."""
+    """Return every sample's own gradient."""
+    return torch.cat(list(gradient_chunks(loss, w)))
+
+
+def gradient_chunks(
+    loss: ClassifierLoss, w: Float[Tensor, " parameter"], samples: int = CHUNK
+) -> Iterator[Float[Tensor, "sample parameter"]]:
+    """Yield the samples' own gradients, some samples at a time."""
     double = loss.with_data(loss.inputs.to(w), loss.labels)
-    chunks = torch.arange(loss.sample_count, device=w.device)[:, None].split(CHUNK)
-    return torch.cat(
-        [double.mean_and_gradient(w.expand(1, len(one), -1), one)[1][0] for one in chunks]
-    )
+    for chosen in torch.arange(loss.sample_count, device=w.device).split(samples):
+        yield double.sample_gradients(w, chosen)

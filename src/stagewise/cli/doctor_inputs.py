@@ -8,6 +8,7 @@ from typing import Any
 
 from stagewise.cli.doctor_finding import Finding, missing, note, ok
 from stagewise.config.language import LanguageSettings
+from stagewise.config.retraining import RetrainingSettings
 from stagewise.config.root import Root
 from stagewise.config.vision import FolderSource, VisionSettings, WeightsSettings
 from stagewise.errors import StagewiseError
@@ -20,6 +21,7 @@ def examine(config: Root) -> Iterator[Finding]:
     yield from models(config.language)
     yield from images(config.vision)
     yield from weights(config.vision)
+    yield from cifar(config.retraining)
 
 
 def fonts(vision: VisionSettings) -> Iterator[Finding]:
@@ -129,6 +131,22 @@ def images(vision: VisionSettings) -> Iterator[Finding]:
         else:
             remedy = "apt-get install wordnet-base (WordNet 3.0), or name the folder of data.noun"
             yield missing(what, f"{dictionary} does not exist", remedy)
+
+
+def cifar(retraining: RetrainingSettings) -> Iterator[Finding]:
+    """Files of CIFAR-10, whole."""
+    for name, problem in retraining.problems.items():
+        if problem.source.kind != "cifar10":
+            continue
+        from stagewise.data.cifar import REMEDY, unusable
+
+        what, folder = f"images of retraining.problems.{name}", Path(problem.source.folder)
+        absent, broken = unusable(folder)
+        if absent or broken:
+            text = f"{folder}: {len(absent)} files missing, {len(broken)} not the published ones"
+            yield missing(what, text, f"{REMEDY} {folder}")
+        else:
+            yield ok(what, f"CIFAR-10 in {folder}")
 
 
 def _image_folder(what: str, place: Path, classes: int) -> Finding:

@@ -48,7 +48,12 @@ def needs_gpu(config: Root) -> list[str]:
         for name, run in config.vision.runs.items()
         if run.source.kind == "image_folder"
     ]
-    return language + vision
+    retraining = [
+        f"retraining.problems.{name}"
+        for name, problem in config.retraining.problems.items()
+        if problem.source.kind == "cifar10"
+    ]
+    return language + vision + retraining
 
 
 def python() -> Finding:

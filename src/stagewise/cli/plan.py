@@ -11,11 +11,13 @@ from typing import Any
 from stagewise.cli.expected_studies import working_commit
 from stagewise.cli.plan_costs import Cost, Estimator, sizes
 from stagewise.cli.plan_jobs import Job, dry_run
+from stagewise.cli.plan_rates import Rates, measured_rates
 from stagewise.cli.plan_records import Measured, measured, read_record, write_record
 from stagewise.cli.plan_report import report
 from stagewise.errors import ConfigError, StagewiseError
 
 RECORD = Path("paper/expected/costs.json")
+GPU_RECORD = Path("paper/expected/gpu.json")
 #: What a GPU is taken to reach where no job on one was measured: three quarters of the 19.5 TFLOP/s
 #: in single precision of the A100's data sheet, near the share that the bench measures on a CPU.
 GPU_TFLOPS = 15.0
@@ -42,12 +44,11 @@ def plan(arguments: argparse.Namespace) -> list[tuple[Job, Cost]]:
         raise ConfigError(f"{configfile} does not exist: give a file such as config/paper.yaml")
     jobs = dry_run(arguments.targets, configfile, remaining=arguments.remaining)
     known, sources = _known(jobs, arguments.record_file)
-    estimator = Estimator(jobs, known, arguments.gpu_tflops * 1e12)
+    rates = _rates(arguments)
+    estimator = Estimator(jobs, known, rates)
     costs = [(job, estimator.cost(job)) for job in jobs]
     heading = f"{' '.join(arguments.targets)}, {configfile} over config/default.yaml"
-    assumed = f"{arguments.gpu_tflops:g} TFLOP/s ({'assumed' if _assumed(arguments) else 'given'}"
-    assumed += "; --gpu-tflops takes what your GPU reaches)"
-    print(report(heading, costs, sources, assumed, by_rule=arguments.rules))
+    print(report(heading, costs, sources, _said(rates, arguments), by_rule=arguments.rules))
     return costs
 
 
@@ -90,8 +91,21 @@ def _known(jobs: Sequence[Job], path: Path) -> tuple[list[Measured], list[str]]:
     return found, [one for one in sources if not one.startswith("0 ")]
 
 
-def _assumed(arguments: argparse.Namespace) -> bool:
-    return arguments.gpu_tflops == GPU_TFLOPS
+def _rates(arguments: argparse.Namespace) -> Rates:
+    """Return what was measured of GPUs and is assumed of the rest, unless a rate is given."""
+    if arguments.gpu_tflops is not None:
+        return Rates(arguments.gpu_tflops * 1e12, {})
+    return measured_rates(arguments.gpu_file, GPU_TFLOPS * 1e12)
+
+
+def _said(rates: Rates, arguments: argparse.Namespace) -> str:
+    """Say how fast GPUs are taken to be."""
+    kind = "assumed" if arguments.gpu_tflops is None else "given"
+    text = f"{rates.otherwise / 1e12:g} TFLOP/s ({kind}; --gpu-tflops takes what your GPU reaches)"
+    if rates.by_size:
+        text += f", language models at the rate of their size that {arguments.gpu_file} has of one "
+        text += rates.device
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,14 +119,19 @@ def _parser() -> argparse.ArgumentParser:
     options: dict[str, dict[str, Any]] = {
         "targets": {"nargs": "*", "default": ["all"], "help": "rules or files; default: all"},
         "--configfile": {"type": Path, "default": Path("config/paper.yaml"), "metavar": "FILE"},
-        "--gpu-tflops": {"type": _positive, "default": GPU_TFLOPS, "metavar": "TFLOPS"},
+        "--gpu-tflops": {
+            "type": _positive,
+            "metavar": "TFLOPS",
+            "help": f"of all jobs; default: as measured, else {GPU_TFLOPS:g}",
+        },
+        "--gpu-file": {"type": Path, "default": GPU_RECORD, "metavar": "FILE"},
         "--remaining": {"action": "store_true", "help": "leave out what is done already"},
         "--rules": {"action": "store_true", "help": "a row for each rule"},
         "--record": {"action": "store_true", "help": "record what the default run took, instead"},
         "--record-file": {"type": Path, "default": RECORD, "metavar": "FILE"},
     }
     for name, option in options.items():
-        if name not in ("targets", "--remaining", "--rules", "--record"):
+        if name not in ("targets", "--gpu-tflops", "--remaining", "--rules", "--record"):
             option["help"] = f"default: {option['default']}"
         parser.add_argument(name, **option)
     return parser

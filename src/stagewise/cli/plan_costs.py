@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from stagewise.cli.plan_jobs import Job
+from stagewise.cli.plan_rates import Rates
 from stagewise.cli.plan_records import Measured
 from stagewise.cli.plan_work import Work, work
 
@@ -70,17 +71,17 @@ class Estimator:
     Args:
         jobs: All of them.
         known: What was measured, of any run.
-        gpu_rate: Floating-point operations per second of a GPU that these jobs reach.
+        rates: Floating-point operations per second of a GPU that these jobs reach.
     """
 
-    def __init__(self, jobs: Sequence[Job], known: Sequence[Measured], gpu_rate: float) -> None:
+    def __init__(self, jobs: Sequence[Job], known: Sequence[Measured], rates: Rates) -> None:
         """Index the jobs by what they write and the measurements by their rules."""
         self._sizes = sizes(jobs)
         self._makers = {path: job for job in jobs for path in job.outputs}
         self._known: dict[str, list[Measured]] = {}
         for one in known:
             self._known.setdefault(one.rule, []).append(one)
-        self._rate = gpu_rate
+        self._rates = rates
         self._costs: dict[str, Cost] = {}
 
     def cost(self, job: Job) -> Cost:
@@ -125,7 +126,7 @@ class Estimator:
         written = (size.written or 0.0) * BYTES if size is not None else 0.0
         if size is None or not size.flop:
             return Cost(0.0, 0.0, job.memory_mb, written, "unknown", math.nan)
-        hours = size.amount / self._rate / 3600
+        hours = size.amount / self._rates.of(job) / 3600
         cpu, gpu = (hours * job.threads, hours) if job.gpus else (0.0, 0.0)
         basis: Basis = "counted" if job.gpus else "unknown"
         return Cost(cpu, gpu, job.memory_mb, written or read, basis, math.nan)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from stagewise.cli import plan_retraining
 from stagewise.cli.plan_jobs import Job
 
 #: A gradient in units of a forward pass: the backward pass takes twice as much.
@@ -55,6 +56,9 @@ def work(job: Job, upstream: Upstream) -> Work | None:
         job: The job.
         upstream: Settings of the job with a given rule that it depends on, or None.
     """
+    if job.rule in plan_retraining.COUNTED:
+        size = plan_retraining.counted(job.rule, job.settings)
+        return None if size is None else Work(*size, flop=True)
     known = _WORK.get(job.rule)
     return None if known is None else known(job.settings, upstream)
 
@@ -116,11 +120,17 @@ def _sequence(settings: Mapping[str, Any], upstream: Upstream) -> float | None:
     if network["kind"] != "pretrained":
         shape = (network["layers"], network["width"], network["expansion"], CHARACTERS)
     else:
-        size = re.search(r"pythia-([\d.]+[mb])", network["model"])
-        if size is None or size[1] not in PYTHIA:
+        size = pythia_size(network)
+        if size is None:
             return None
-        shape = (*PYTHIA[size[1]], 4, PYTHIA_VOCABULARY)
+        shape = (*PYTHIA[size], 4, PYTHIA_VOCABULARY)
     return sequence_flop(*shape, corpus["source"]["length"])
+
+
+def pythia_size(network: Mapping[str, Any]) -> str | None:
+    """Return the size of a public language model, if it is known."""
+    found = re.search(r"pythia-([\d.]+[mb])", str(network.get("model", "")))
+    return found[1] if found and found[1] in PYTHIA else None
 
 
 def _language_corpus(settings: Mapping[str, Any], _: Upstream) -> Work:

@@ -40,7 +40,7 @@ def retraining_attribute(
 def _write(
     found: Attributed, settings: AttributeStage, problem: Problem, checkpoints: Path, out: Path
 ) -> None:
-    value = found.value.numpy()
+    value = found.value.cpu().numpy()
     dataset = scores.from_arrays(
         value=value,
         se=np.zeros_like(value),

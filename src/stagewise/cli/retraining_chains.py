@@ -107,6 +107,7 @@ def sample(
         batch_size=chosen.batch_size,
         sample_count=problem.train.sample_count,
         dtype=centre.dtype,
+        device=centre.device,
     )
     result = run(
         chosen.make_kernel(),

@@ -78,7 +78,7 @@ def _scored(
     given = read_trained(checkpoints, problem, settings.seed, folder, both)
     attributor = ATTRIBUTORS[settings.method]
     (found,) = attribute(settings.method, attributor, given, [setting])
-    samples, value = problem.train.sample_count, found.value.numpy()
+    samples, value = problem.train.sample_count, found.value.cpu().numpy()
     return suspicion(-np.diagonal(value[:samples]), value[samples:].mean(axis=0))
 
 

@@ -18,10 +18,15 @@ from stagewise.data.labelled import Labelled
 from stagewise.models.classifier import ClassifierLoss
 from stagewise.models.conv import ConvLoss
 from stagewise.models.mlp import MLPLoss
+from stagewise.models.resnet9 import ResNet9Loss
 from stagewise.provenance import provenance
 from stagewise.storage import netcdf
 from stagewise.storage.schema import Schema
+from stagewise.training.crops import Crops
 from stagewise.training.descent import Recipe
+
+#: Of every source.
+CLASSES = 10
 
 CHECKPOINTS = Schema(
     name="stagewise.retraining_checkpoints",
@@ -56,39 +61,73 @@ class Problem(NamedTuple):
     @property
     def flipped(self) -> np.ndarray:
         """True where the training is given another label than the true one."""
-        return self.train.labels.numpy() != self.samples.labels
+        return self.train.labels.cpu().numpy() != self.samples.labels
 
 
 def load_problem(settings: ProblemStage, labels: str = "clean") -> Problem:
     """Load the data and lay the network over it; labels are "clean" or "flipped"."""
     chosen = settings.problem
-    samples, asked = digits.digits(settings.seed, chosen.train, chosen.queries)
+    samples, asked = _samples(settings)
     given = samples.labels
     if labels == "flipped":
-        given = flip(given, digits.CLASSES, chosen.flips.share, settings.seed)
-    dtype = torch.float64 if chosen.recipe.kind == "newton" else torch.float32
-    train = _network(chosen, torch.from_numpy(samples.inputs).to(dtype), torch.from_numpy(given))
+        given = flip(given, CLASSES, chosen.flips.share, settings.seed)
+    dtype, where = (
+        torch.float64 if chosen.recipe.kind == "newton" else torch.float32,
+        device(chosen),
+    )
+    train = _network(
+        chosen,
+        torch.from_numpy(samples.inputs).to(where, dtype),
+        torch.from_numpy(given).to(where),
+    )
     queries = train.with_data(
-        torch.from_numpy(asked.inputs).to(dtype), torch.from_numpy(asked.labels)
+        torch.from_numpy(asked.inputs).to(where, dtype), torch.from_numpy(asked.labels).to(where)
     )
     return Problem(train, queries, samples, asked)
 
 
+def device(chosen: RetrainingProblem) -> torch.device:
+    """Return where a problem is computed: digits are too small for a GPU."""
+    large = chosen.source.kind == "cifar10"
+    return torch.device("cuda" if large and torch.cuda.is_available() else "cpu")
+
+
+def _samples(settings: ProblemStage) -> tuple[Labelled, Labelled]:
+    """Return training samples and queries."""
+    chosen, source = settings.problem, settings.problem.source
+    if source.kind == "cifar10":
+        from stagewise.data import cifar  # and torchvision, which digits don't need
+
+        folder = Path(source.folder)
+        return cifar.cifar10(folder, settings.seed, chosen.train, chosen.queries)
+    return digits.digits(settings.seed, chosen.train, chosen.queries)
+
+
 def _network(chosen: RetrainingProblem, inputs: Tensor, labels: Tensor) -> ClassifierLoss:
+    if chosen.network.kind == "resnet9":
+        from stagewise.data import cifar
+
+        return ResNet9Loss(inputs, labels, cifar.SHAPE, chosen.network.widths, CLASSES)
     if chosen.network.kind == "conv":
-        return ConvLoss(inputs, labels, chosen.network.channels, digits.CLASSES)
-    widths = (inputs.shape[1], *chosen.network.hidden, digits.CLASSES)
+        return ConvLoss(inputs, labels, chosen.network.channels, CLASSES)
+    widths = (inputs.shape[1], *chosen.network.hidden, CLASSES)
     return MLPLoss(inputs, labels, widths, "tanh")
 
 
 def recipe_of(chosen: DescentRecipe) -> Recipe:
     """Return how a run descends."""
+    crops = None
+    if chosen.crops:
+        from stagewise.data import cifar
+
+        crops = Crops(cifar.SHAPE, chosen.crops.crop, chosen.crops.flip)
     return Recipe(
         chosen.steps,
         chosen.batch_size,
         chosen.learning_rate,
         chosen.momentum,
         chosen.weight_decay,
+        crops,
     )
 
 
@@ -100,7 +139,7 @@ def read_trained(
     return Trained(
         problem.train,
         problem.queries if queries is None else queries,
-        torch.from_numpy(dataset["weights"].values).to(problem.train.inputs.dtype),
+        torch.from_numpy(dataset["weights"].values).to(problem.train.inputs),
         tuple(dataset["rate"].values.tolist()),
         seed,
         folder,

@@ -37,6 +37,7 @@ class Job(NamedTuple):
         alpha: Share of samples in a random subset.
         masks: True where the subset holds the sample.
         seeds: Retrainings of each.
+        first: Number of the first of these subsets in its set.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Job(NamedTuple):
     alpha: float
     masks: Bool[np.ndarray, "subset sample"]
     seeds: int
+    first: int = 0
 
 
 def run_set(
@@ -67,12 +69,17 @@ def run_set(
     """
     problem, begun = load_problem(settings), time.monotonic()
     check_subsets(job.masks, problem.samples.labels)
-    whole = {"settings": settings.model_dump(), "set": job.name, "code": loaded_code()}
+    whole = {
+        "settings": settings.model_dump(),
+        "set": job.name,
+        "first": job.first,
+        "code": loaded_code(),
+    }
     whole |= {"masks": sha256_json(np.packbits(job.masks).tolist()), **identity}
     with scratch_folder(scratch, whole) as folder:
         weights, steps = _trained(settings, problem, job, folder)
     losses = problem.queries.losses(weights.flatten(0, 1)[None])[0]
-    loss = losses.unflatten(0, weights.shape[:2]).double().numpy()
+    loss = losses.unflatten(0, weights.shape[:2]).double().cpu().numpy()
     some = checked_places(*weights.shape[:2])
     again = rederived(problem, torch.stack([weights[place] for place in some]))
     stored = np.stack([loss[place] for place in some])
@@ -93,10 +100,10 @@ def run_set(
         {
             "weights": (
                 ("model", "parameter"),
-                torch.stack([weights[place] for place in some]).numpy(),
+                torch.stack([weights[place] for place in some]).cpu().numpy(),
             ),
             "loss": (("model", "query"), stored),
-            "subset": ("model", [subset for subset, _ in some]),
+            "subset": ("model", [job.first + subset for subset, _ in some]),
             "seed": ("model", [seed for _, seed in some]),
         },
         coords={"query": problem.asked.ids},
@@ -121,7 +128,7 @@ def rederived(
             F.cross_entropy(problem.queries.module(w.double())(inputs), labels, reduction="none")
             for w in weights
         ]
-    return torch.stack(found).numpy()
+    return torch.stack(found).cpu().numpy()
 
 
 def _trained(
@@ -149,5 +156,6 @@ def _trained(
         job.role in ("loo", "removal"),
         settings.seed,
         ("retraining", settings.name, job.name),
+        job.first,
     )
     return retrain(plan, folder, lambda line: print(line, flush=True)), recipe.steps

@@ -1,4 +1,4 @@
-"""Stage: retrain one problem's network on one set of subsets."""
+"""Stage: retrain one problem's network on one set of subsets, or on a block of them."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ from stagewise.cli.retraining_runs import Job, run_set
 from stagewise.cli.stage import stage
 from stagewise.config.retraining import SetSettings, TargetStage
 from stagewise.data.subsets import random_subsets, without
+from stagewise.errors import ConfigError
 from stagewise.seeds import generator
 from stagewise.storage import netcdf, targets
 
@@ -18,13 +19,14 @@ def retraining_targets(settings: TargetStage, scratch: Path, out: Path, models: 
     """Draws the subsets and retrains, resuming where it was interrupted."""
     chosen = settings.problem.sets[settings.set_name]
     labels = load_problem(settings).samples.labels
-    job = Job(
-        settings.set_name,
-        chosen.role,
-        chosen.alpha,
-        _masks(chosen, labels, settings),
-        chosen.seeds,
-    )
+    masks, first = _masks(chosen, labels, settings), settings.start or 0
+    own = masks if settings.block is None else masks[first : first + settings.block]
+    if not len(own):
+        raise ConfigError(
+            f"{settings.set_name} of {settings.name} has {len(masks)} subsets, the job begins at "
+            f"number {first}; allowed are 0 to {len(masks) - 1}"
+        )
+    job = Job(settings.set_name, chosen.role, chosen.alpha, own, chosen.seeds, first)
     found, kept = run_set(settings, job, scratch, {})
     netcdf.write(kept, models)
     targets.write(signed(found, "retraining_targets", settings, {}), out)

@@ -33,9 +33,9 @@ def retraining_train(settings: TrainStage, out: Path) -> None:
     right = problem.queries.logits(centre, problem.queries.inputs).argmax(-1)
     dataset = xr.Dataset(
         {
-            "weights": (("member", "checkpoint", "parameter"), weights.numpy()),
+            "weights": (("member", "checkpoint", "parameter"), weights.cpu().numpy()),
             "rate": ("checkpoint", np.array(rates)),
-            "given": ("sample", problem.train.labels.numpy()),
+            "given": ("sample", problem.train.labels.cpu().numpy()),
         },
         coords={"sample": problem.samples.ids, "step": ("checkpoint", steps)},
         attrs={

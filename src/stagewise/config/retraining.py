@@ -43,6 +43,37 @@ class ConvNetwork(Strict):
     channels: tuple[Count, ...] = Field(min_length=1)
 
 
+class ResNet9Network(Strict):
+    """ResNet-9 with GroupNorm, for colour images; see ``stagewise.models.resnet9``."""
+
+    kind: Literal["resnet9"]
+    #: Channels of the first, second, third and last convolution.
+    widths: tuple[Count, Count, Count, Count] = (64, 128, 256, 128)
+
+
+class DigitsSource(Strict):
+    """Handwritten digits that scikit-learn ships."""
+
+    kind: Literal["digits"] = "digits"
+
+
+class Cifar10Source(Strict):
+    """CIFAR-10 in its authors' files."""
+
+    kind: Literal["cifar10"]
+    #: Folder that holds ``cifar-10-batches-py``.
+    folder: str
+
+
+class CropSettings(Strict):
+    """Images that are moved and mirrored each time that they are trained on."""
+
+    #: Most pixels by which an image is moved, in each direction.
+    crop: int = Field(ge=0, le=16)
+    #: Whether half of them are mirrored.
+    flip: bool
+
+
 class DescentRecipe(Strict):
     """Minibatch gradient descent with momentum; the step falls to zero."""
 
@@ -61,6 +92,8 @@ class DescentRecipe(Strict):
     members: Count
     #: Steps after which weights are kept, for methods that follow the training.
     checkpoints: tuple[Count, ...] = Field(min_length=1)
+    #: None leaves the images as they are.
+    crops: CropSettings | None = None
 
     @model_validator(mode="after")
     def _ascends(self) -> "DescentRecipe":
@@ -113,9 +146,10 @@ class FlipSettings(Strict):
 
 
 class RetrainingProblem(Strict):
-    """A network on digits, and how often it is retrained on what."""
+    """A network on images, and how often it is retrained on what."""
 
-    network: Annotated[MlpNetwork | ConvNetwork, Field(discriminator="kind")]
+    source: Annotated[DigitsSource | Cifar10Source, Field(discriminator="kind")] = DigitsSource()
+    network: Annotated[MlpNetwork | ConvNetwork | ResNet9Network, Field(discriminator="kind")]
     #: Training samples.
     train: Count
     #: Held-out samples whose losses are attributed.
@@ -127,6 +161,10 @@ class RetrainingProblem(Strict):
     methods: tuple[Method, ...] = Field(min_length=1)
     removal: RemovalSettings | None = None
     flips: FlipSettings | None = None
+    #: Subsets of one job; None retrains a whole set in one.
+    subset_block: Count | None = None
+    #: Its own sampling runs; None is ``retraining.sampled``.
+    sampled: "SampledSettings | None" = None
 
     @model_validator(mode="after")
     def _fits(self) -> "RetrainingProblem":
@@ -135,6 +173,7 @@ class RetrainingProblem(Strict):
             raise ValueError(
                 "recipe.kind newton needs a convex loss: network {kind: mlp, hidden: []}"
             )
+        _check_images(self)
         for name, one in self.sets.items():
             _check_set(name, one, newton)
         extra = [self.removal, self.flips]
@@ -150,6 +189,24 @@ class RetrainingProblem(Strict):
         if self.removal and "tuning" not in {one.role for one in self.sets.values()}:
             raise ValueError("removal needs a set of role tuning, which settings are chosen on")
         return self
+
+
+def _check_images(problem: RetrainingProblem) -> None:
+    """Refuse networks that don't fit the images, and matrices that don't fit anywhere."""
+    large = problem.network.kind == "resnet9"
+    if large != (problem.source.kind == "cifar10"):
+        raise ValueError(
+            f"network.kind {problem.network.kind} on source.kind {problem.source.kind}; allowed "
+            "are resnet9 on cifar10, mlp and conv on digits"
+        )
+    if not large and problem.recipe.kind == "descent" and problem.recipe.crops:
+        raise ValueError("recipe.crops are for source.kind cifar10; leave them out for digits")
+    exact = sorted(set(problem.methods) & {"exact_ggn", "exact_hessian"})
+    if large and exact:
+        raise ValueError(
+            f"methods {exact} form a matrix of all pairs of parameters, which ResNet-9 has too "
+            "many of; leave them out"
+        )
 
 
 def _check_set(name: str, one: SetSettings, newton: bool) -> None:
@@ -220,9 +277,19 @@ class TrainStage(ProblemStage):
 
 
 class TargetStage(ProblemStage):
-    """What retraining on one set of subsets is told."""
+    """What retraining on one set of subsets, or on some of them, is told."""
 
     set_name: Name
+    #: First subset of the job; None is the whole set.
+    start: int | None = Field(ge=0, default=None)
+    #: Most subsets of the job.
+    block: Count | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> "TargetStage":
+        if (self.start is None) != (self.block is None):
+            raise ValueError(f"start {self.start} and block {self.block}; give both or neither")
+        return self
 
 
 class AttributeStage(ProblemStage):

@@ -135,11 +135,16 @@ def _signs(table: pd.DataFrame) -> Found:
 
 
 def _mislabel(table: pd.DataFrame) -> Found:
-    """``mislabel.auroc.{method}``; n counts training samples."""
+    """``mislabel.{problem}.auroc.{method}``, ``mislabel.{problem}.flipped``; n counts samples.
+
+    Where one problem alone has flipped labels also without its name.
+    """
     numbers: Found = {}
+    alone = table["problem"].nunique() == 1
     for row in _rows(table):
-        numbers[f"mislabel.auroc.{row.method}"] = Summary(row.value, row.se, int(row.n))
-        numbers["mislabel.flipped"] = exact(int(row.flipped))
+        for start in ["mislabel", f"mislabel.{row.problem}"][0 if alone else 1 :]:
+            numbers[f"{start}.auroc.{row.method}"] = Summary(row.value, row.se, int(row.n))
+            numbers[f"{start}.flipped"] = exact(int(row.flipped))
     return numbers
 
 

@@ -57,6 +57,12 @@ class ClassifierLoss(PerSampleLoss):
         of its own.
         """
 
+    def sample_gradients(
+        self, w: Float[Tensor, " parameter"], samples: Int[Tensor, " sample"]
+    ) -> Float[Tensor, "sample parameter"]:
+        """Return the gradients of single samples' losses: each a batch of one, of its own chain."""
+        return self.mean_and_gradient(w.expand(1, len(samples), -1), samples[:, None])[1][0]
+
     @abc.abstractmethod
     def empty_module(self) -> nn.Sequential:
         """Return the network as a module, with weights that nobody chose."""

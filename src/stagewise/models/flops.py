@@ -3,12 +3,13 @@
 A multiplication and an addition are two operations.
 """
 
+import math
 from functools import cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stagewise.models import googlenet
+from stagewise.models import googlenet, resnet9
 
 
 @cache
@@ -25,6 +26,25 @@ def image_flop(size: int, classes: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(image)
     return counter.get_total_flops()
+
+
+@cache
+def resnet9_flop(
+    widths: tuple[int, int, int, int], shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
+) -> tuple[int, int]:
+    """Return the operations of ResNet-9 on one image, and its weights.
+
+    Args:
+        widths: Channels of the first, second, third and last convolution.
+        shape: Channels, rows, columns of an image.
+        classes: Of the last layer.
+    """
+    with torch.device("meta"):
+        module = resnet9.resnet9(shape, widths, classes)
+        image = torch.empty(1, math.prod(shape))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(image)
+    return counter.get_total_flops(), sum(one.numel() for one in module.parameters())
 
 
 def sequence_flop(layers: int, width: int, expansion: int, vocabulary: int, length: int) -> int:

@@ -20,11 +20,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from stagewise.errors import ConfigError, DivergenceError
 from stagewise.models.classifier import ClassifierLoss
 from stagewise.models.per_sample import PerSampleLoss
+from stagewise.training.crops import Crops, varied
 
 
 class Recipe(NamedTuple):
@@ -36,6 +37,7 @@ class Recipe(NamedTuple):
         learning_rate: lr at the first step.
         momentum: mu in [0, 1).
         weight_decay: lambda >= 0, in nats per squared unit of weight.
+        crops: How images are moved and mirrored on their way into a batch; None leaves them.
     """
 
     steps: int
@@ -43,6 +45,7 @@ class Recipe(NamedTuple):
     learning_rate: float
     momentum: float
     weight_decay: float
+    crops: Crops | None = None
 
 
 def descend(
@@ -87,7 +90,9 @@ def descend(
     w, velocity = start.clone()[None], torch.zeros_like(start)[None]
     for step in range(recipe.steps):
         batch = torch.from_numpy(_batches(generators, sets, recipe.batch_size)).to(start.device)
-        gradient = _gradient(loss, w, batch, weights).add_(w, alpha=recipe.weight_decay)
+        given, at = _given(loss, batch, recipe.crops, generators)
+        counted = None if weights is None else weights.gather(1, batch)
+        gradient = _gradient(given, w, at, counted).add_(w, alpha=recipe.weight_decay)
         velocity.mul_(recipe.momentum).add_(gradient)
         w.add_(velocity, alpha=-recipe.learning_rate * (1.0 - step / recipe.steps))
         if watch:
@@ -110,7 +115,23 @@ def _gradient(
         return loss.mean_and_gradient(w, batch)[1]
     if not isinstance(loss, ClassifierLoss):
         raise ConfigError(f"{type(loss).__name__} takes no weights of samples; give none")
-    return loss.mean_and_gradient(w, batch, weights.gather(1, batch))[1]
+    return loss.mean_and_gradient(w, batch, weights)[1]
+
+
+def _given(
+    loss: PerSampleLoss,
+    batch: Tensor,
+    crops: Crops | None,
+    generators: Sequence[np.random.Generator],
+) -> tuple[PerSampleLoss, Tensor]:
+    """Return the losses that a step sees, and the places of every run's batch in them."""
+    if crops is None:
+        return loss, batch
+    if not isinstance(loss, ClassifierLoss):
+        raise ConfigError(f"{type(loss).__name__} has no images to crop; give no crops")
+    inputs = varied(loss.inputs[batch], crops, generators).flatten(0, 1)
+    own = torch.arange(batch.numel(), device=batch.device).view(batch.shape)
+    return loss.with_data(inputs, loss.labels[batch].flatten()), own
 
 
 def _check(recipe: Recipe) -> None:
@@ -134,17 +155,24 @@ def module_init(
 ) -> Float[Tensor, "run parameter"]:
     """Initial weights of any classifier of linear and convolutional layers, as `linear_init`.
 
-    What goes into a layer is what one of its outputs sees: a row of its weights.
+    What goes into a layer is what one of its outputs sees: a row of its weights. Normalisations
+    begin at weight 1 and bias 0.
     """
-    inputs: list[tuple[int, int]] = []
-    for layer in loss.empty_module():
-        own = [one.numel() for one in layer.parameters()]
-        inputs += [(layer.weight[0].numel(), size) for size in own]
-    rows = [
-        np.concatenate([rng.uniform(-(seen**-0.5), seen**-0.5, size) for seen, size in inputs])
-        for rng in generators
-    ]
-    return torch.from_numpy(np.stack(rows)).to(loss.inputs.dtype)
+    rows = [_row(loss.empty_module(), rng) for rng in generators]
+    return torch.from_numpy(np.stack(rows)).to(loss.inputs)
+
+
+def _row(module: nn.Module, rng: np.random.Generator) -> np.ndarray:
+    """Return one run's initial weights, in the order of ``module.parameters()``."""
+    parts = []
+    for layer in module.modules():
+        own = [one.numel() for one in layer.parameters(recurse=False)]
+        if isinstance(layer, nn.GroupNorm):
+            parts += [np.ones(own[0]), np.zeros(own[1])]
+        elif own:
+            bound = layer.weight[0].numel() ** -0.5
+            parts += [rng.uniform(-bound, bound, size) for size in own]
+    return np.concatenate(parts)
 
 
 def linear_init(

@@ -26,6 +26,8 @@ from stagewise.training.descent import Recipe, descend, module_init
 
 #: Runs that are trained together: their weights, velocities and gradients stay in cache.
 BLOCK_RUNS = 64
+#: Weights that are trained together, at most: of a large network one subset after another.
+BLOCK_WEIGHTS = 2**22
 
 
 class Retraining(NamedTuple):
@@ -40,6 +42,7 @@ class Retraining(NamedTuple):
             than batches being drawn from the subset.
         root: Root seed.
         names: Of the random streams, from general to particular.
+        first: Number of the first subset in the set that these are a part of.
     """
 
     loss: ClassifierLoss
@@ -49,6 +52,7 @@ class Retraining(NamedTuple):
     left_out: bool
     root: int
     names: tuple[str, ...]
+    first: int = 0
 
 
 def retrain(
@@ -72,20 +76,20 @@ def retrain(
             "samples; pass at least one subset of these samples, and one seed"
         )
     found = []
-    for block in blocks(subsets, job.seeds):
+    for block in blocks(subsets, job.seeds, job.loss.parameter_count):
         path = folder / f"subsets_{block.start:05d}_{block.stop:05d}.npy"
         if not path.exists():
             trained = _block(job, block)
             with atomic_path(path) as temporary:
-                np.save(temporary, trained.numpy())
+                np.save(temporary, trained.cpu().numpy())
             say(f"subsets {block.start} to {block.stop - 1} of {subsets} are trained")
-        found.append(torch.from_numpy(np.load(path)))
+        found.append(torch.from_numpy(np.load(path)).to(job.loss.inputs.device))
     return torch.cat(found)
 
 
-def blocks(subsets: int, seeds: int) -> Iterator[range]:
+def blocks(subsets: int, seeds: int, parameters: int = 1) -> Iterator[range]:
     """Yield the subsets of each block."""
-    size = max(1, BLOCK_RUNS // seeds)
+    size = max(1, min(BLOCK_RUNS, BLOCK_WEIGHTS // parameters) // seeds)
     for start in range(0, subsets, size):
         yield range(start, min(start + size, subsets))
 
@@ -106,5 +110,5 @@ def _block(job: Retraining, block: Sequence[int]) -> Float[Tensor, "subset seed 
 
 
 def _stream(job: Retraining, purpose: str, subset: int, seed: int) -> np.random.Generator:
-    which = (seed,) if job.left_out else (subset, seed)
+    which = (seed,) if job.left_out else (job.first + subset, seed)
     return generator(job.root, *job.names, purpose, *which)

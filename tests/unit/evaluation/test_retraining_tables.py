@@ -56,7 +56,13 @@ def test_every_method_and_setting_is_there(result: Result) -> None:
     assert set(tables["retraining_lds"]["alpha"]) == {0.3, 0.5}
     wanted = ["net.lds.alpha50.bif", "net.difference.alpha30.ekfac_low", "net.seconds.ekfac"]
     wanted += ["net.ceiling.alpha50", "net.split_half.alpha30", "loo.convex.exact_ggn"]
-    wanted += ["loo.net.ceiling", "mislabel.auroc.bif", "removal.net.bif.k5", "models_trained"]
+    wanted += [
+        "loo.net.ceiling",
+        "mislabel.auroc.bif",
+        "mislabel.net.auroc.bif",
+        "removal.net.bif.k5",
+        "models_trained",
+    ]
     wanted += ["signs.net.subsets.conflicts.bif", "signs.net.leave_one_out.all.ekfac"]
     wanted += ["net.difference.alpha50.exact_ggn_less_ekfac", "net.megabytes.ekfac"]
     assert [key for key in wanted if f"retraining.{key}" not in numbers] == []

@@ -74,6 +74,22 @@ def test_the_size_of_blocks_changes_nothing(
     assert torch.allclose(whole, pieces, atol=ROUNDING, rtol=0)
 
 
+@pytest.mark.parametrize("left_out", [False, True])
+def test_a_part_of_the_subsets_is_what_the_set_has_there(tmp_path: Path, left_out: bool) -> None:
+    plan = job(left_out=left_out)
+    whole = retrain(plan, tmp_path / "whole")
+    for first, last in ((0, 3), (3, 5)):
+        part = plan._replace(masks=plan.masks[first:last], first=first)
+        found = retrain(part, tmp_path / f"from_{first}")
+        assert torch.allclose(whole[first:last], found, atol=ROUNDING, rtol=0)
+
+
+def test_of_a_large_network_one_subset_is_trained_after_another() -> None:
+    """So that little is lost; of those on digits as many as before."""
+    assert [len(block) for block in blocks(3, 5, 2_274_880)] == [1, 1, 1]
+    assert [len(block) for block in blocks(40, 4, 4810)] == [16, 16, 8]
+
+
 def test_an_interrupted_retraining_goes_on_with_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,11 +7,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stagewise.baselines.attributor import DAMPINGS, Attributor, Score, Setting, Trained
-from stagewise.baselines.exact import damped_influence, gauss_newton, sample_gradients
+from stagewise.baselines.exact import (
+    check_size,
+    damped_influence,
+    gauss_newton,
+    sample_gradients,
+)
 
 
 def prepare(given: Trained) -> Score:
     """Form the matrix and all gradients, in float64."""
+    check_size("exact_ggn", given.train)
     w = given.centre.double()
     matrix = gauss_newton(given.train, w)
     samples, asked = sample_gradients(given.train, w), sample_gradients(given.queries, w)

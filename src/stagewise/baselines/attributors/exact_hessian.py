@@ -12,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stagewise.baselines.attributor import DAMPINGS, Attributor, Score, Setting, Trained
-from stagewise.baselines.exact import hessian, sample_gradients
+from stagewise.baselines.exact import check_size, hessian, sample_gradients
 
 
 def prepare(given: Trained) -> Score:
     """Form the Hessian and turn the gradients into its eigenbasis, in float64."""
+    check_size("exact_hessian", given.train)
     w = given.centre.double()
     eigenvalues, basis = torch.linalg.eigh(hessian(given.train, w))
     samples = sample_gradients(given.train, w) @ basis

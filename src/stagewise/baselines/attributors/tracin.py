@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stagewise.baselines.attributor import Attributor, Score, Setting, Trained
-from stagewise.baselines.exact import sample_gradients
+from stagewise.baselines.products import gradient_products
 
 #: Which checkpoints are summed over, as shares of all of them: from, to.
 SPANS = {"all": (0.0, 1.0), "first half": (0.0, 0.5), "last half": (0.5, 1.0)}
@@ -24,10 +24,10 @@ def prepare(given: Trained) -> Score:
     """Take the products at every checkpoint."""
     products, lengths = [], []
     for w in given.weights[0]:
-        samples, asked = sample_gradients(given.train, w), sample_gradients(given.queries, w)
-        products.append(asked @ samples.mT)
+        found = gradient_products(given.train, given.queries, w)["all"]
+        products.append(found.product)
         smallest = torch.finfo(w.dtype).tiny
-        norms = [one.norm(dim=1).clamp(min=smallest) for one in (asked, samples)]
+        norms = [one.clamp(min=smallest) for one in (found.queries, found.samples)]
         lengths.append(norms[0][:, None] * norms[1])
 
     def score(span: str, weighting: str) -> Float[Tensor, "query sample"]:

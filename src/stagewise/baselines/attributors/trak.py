@@ -14,11 +14,12 @@ written out over the batched gradients of all members, which are at hand.
 Source: Park et al. 2023, arXiv:2303.14186.
 """
 
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from torch import Tensor
 
 from stagewise.baselines.attributor import Attributor, Score, Setting, Trained
@@ -29,31 +30,89 @@ from stagewise.seeds import generator
 DIMENSIONS, RIDGES = (256, 1024, 4096), (1e-3, 1e-2, 1e-1)
 #: Samples whose gradients are held at once.
 CHUNK = 200
+#: Numbers of gradients of a member that are held at once (1 GB in single precision): where there
+#: are more they are projected as they come.
+MOST_HELD = 2**28
+#: Rows of a large P that are made numbers of at once.
+ROWS = 2**16
+
+#: φ of samples and of queries, given the dimension.
+Features = Callable[[int], tuple[Tensor, Tensor]]
 
 
 def prepare(given: Trained) -> Score:
     """Take the gradients of all margins, for every member of the ensemble."""
-    members = []
-    for w in given.weights[:, -1]:
-        samples, missing = margin_gradients(given.train, w)
-        members.append((samples, margin_gradients(given.queries, w)[0], missing))
-    missing = torch.stack([one for _, _, one in members]).mean(0)
-    size = members[0][0].shape[1]
+    size, count = given.train.parameter_count, given.train.sample_count
+    ensemble = _projected if size * count > MOST_HELD else _held
+    members, missing = ensemble(given)
 
     def score(dimension: int, ridge: float) -> Float[Tensor, "query sample"]:
         total = 0.0
-        for index, (samples, asked, _) in enumerate(members):
-            signs = projection(given.seed, index, size, min(dimension, size)).to(samples)
-            total = total + kernel_scores(samples @ signs, asked @ signs, ridge)
+        for member in members:
+            total = total + kernel_scores(*member(min(dimension, size)), ridge)
         return -total / len(members) * missing
 
     return score
+
+
+def _held(given: Trained) -> tuple[list[Features], Float[Tensor, " sample"]]:
+    """Hold all gradients of every member, projected when a dimension is asked for."""
+    members, missing = [], []
+    for index, w in enumerate(given.weights[:, -1]):
+        samples, left = margin_gradients(given.train, w)
+        asked = margin_gradients(given.queries, w)[0]
+        missing.append(left)
+
+        def project(dimension: int, index=index, samples=samples, asked=asked):  # noqa: ANN001, ANN202
+            signs = projection(given.seed, index, samples.shape[1], dimension).to(samples)
+            return samples @ signs, asked @ signs
+
+        members.append(project)
+    return members, torch.stack(missing).mean(0)
+
+
+def _projected(given: Trained) -> tuple[list[Features], Float[Tensor, " sample"]]:
+    """Project the gradients of some samples at a time, in all dimensions, and forget them."""
+    members, missing = [], []
+    size = given.train.parameter_count
+    for index, w in enumerate(given.weights[:, -1]):
+        signs = {k: random_bits(given.seed, index, size, k).to(w.device) for k in _dimensions(size)}
+        samples, left = _projections(given.train, w, signs)
+        asked = _projections(given.queries, w, signs)[0]
+        missing.append(left)
+        members.append(lambda k, samples=samples, asked=asked: (samples[k], asked[k]))
+    return members, torch.stack(missing).mean(0)
+
+
+def _dimensions(size: int) -> set[int]:
+    return {min(one, size) for one in DIMENSIONS}
+
+
+def _projections(
+    loss: ClassifierLoss, w: Tensor, signs: dict[int, Tensor]
+) -> tuple[dict[int, Tensor], Tensor]:
+    """Return φ of every sample in every dimension, and 1 - p_y."""
+    found: dict[int, list[Tensor]] = {k: [] for k in signs}
+    missing = []
+    for gradients, left in _margin_chunks(loss, w):
+        missing.append(left)
+        for k, bits in signs.items():
+            rows = zip(gradients.split(ROWS, 1), bits.split(ROWS), strict=True)
+            parts = [part @ own.to(w).mul_(2).sub_(1) for part, own in rows]
+            found[k].append(torch.stack(parts).sum(0) / k**0.5)
+    return {k: torch.cat(parts) for k, parts in found.items()}, torch.cat(missing)
 
 
 def margin_gradients(
     loss: ClassifierLoss, w: Float[Tensor, " parameter"]
 ) -> tuple[Float[Tensor, "sample parameter"], Float[Tensor, " sample"]]:
     """Return ∇f of every sample, and 1 - p_y."""
+    found = list(_margin_chunks(loss, w))
+    return torch.cat([one for one, _ in found]), torch.cat([one for _, one in found])
+
+
+def _margin_chunks(loss: ClassifierLoss, w: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what `margin_gradients` returns, some samples at a time."""
 
     def margin(w: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = loss.logits(w[None, None], x[None])[0, 0, 0]
@@ -63,17 +122,24 @@ def margin_gradients(
         return chosen - others, torch.sigmoid(others - chosen)
 
     each = torch.func.vmap(torch.func.grad(margin, has_aux=True), in_dims=(None, 0, 0))
-    chunks = zip(loss.inputs.to(w).split(CHUNK), loss.labels.split(CHUNK), strict=True)
-    found = [each(w, *chunk) for chunk in chunks]
-    return torch.cat([one for one, _ in found]), torch.cat([one for _, one in found])
+    for chunk in zip(loss.inputs.to(w).split(CHUNK), loss.labels.split(CHUNK), strict=True):
+        yield each(w, *chunk)
 
 
 def projection(
     seed: int, member: int, size: int, dimension: int
 ) -> Float[Tensor, "parameter dimension"]:
     """Return P / √k, entries ±1/√k."""
+    bits = random_bits(seed, member, size, dimension)
+    return bits.float().mul_(2).sub_(1).div_(dimension**0.5)
+
+
+def random_bits(
+    seed: int, member: int, size: int, dimension: int
+) -> Int8[Tensor, "parameter dimension"]:
+    """Return independent 0 and 1, a quarter of the memory of P."""
     bits = generator(seed, "trak", member).integers(0, 2, (size, dimension), dtype=np.int8)
-    return torch.from_numpy(bits).float().mul_(2).sub_(1).div_(dimension**0.5)
+    return torch.from_numpy(bits)
 
 
 def kernel_scores(
