@@ -122,7 +122,7 @@ def fitted(
         )
         factors.fit_covariances(_own(train[0], classes, settings, "factors"))
         factors.decompose()
-        factors.fit_eigenvalues(_own(train[0][:: settings.thin], classes, settings, "eigenvalues"))
+        factors.fit_eigenvalues(_own(train[0], classes, settings, "eigenvalues"))
     data = TensorDataset(*train), TensorDataset(*queries)
 
     def score(damping: float | None) -> Tensor:

@@ -83,7 +83,7 @@ def sequence_influence(
         tell("covariances")
         factors.decompose()
         tell("eigenvectors")
-        factors.fit_eigenvalues(_own(train[:: settings.thin], settings, "eigenvalues"))
+        factors.fit_eigenvalues(_own(train, settings, "eigenvalues"))
         tell("eigenvalues")
         found = factors.scores(TensorDataset(train), TensorDataset(queries), damping)
         tell("scores")

@@ -44,8 +44,6 @@ class FactorSettings(NamedTuple):
         query_batch: Queries whose gradients of all layers are held; each batch of them is another
             pass over the samples.
         score_batch: Samples per such pass.
-        thin: Eigenvalues are of every thin-th sample: a sample costs the square of a layer's
-            width times its weights there, many times what it costs the second moments.
     """
 
     strategy: Strategy = "ekfac"
@@ -55,7 +53,6 @@ class FactorSettings(NamedTuple):
     factor_batch: int = 128
     query_batch: int = 128
     score_batch: int = 128
-    thin: int = 1
 
 
 class Factors:
@@ -272,5 +269,3 @@ def check_settings(dampings: Sequence[float | None], settings: FactorSettings) -
             f"draws {settings.draws} and batches {batches}; draws must be 0 (all classes) or more "
             "and batches 1 or more"
         )
-    if settings.thin < 1:
-        raise ConfigError(f"thin {settings.thin}; allowed are 1 (every sample) and more")

@@ -57,7 +57,7 @@ def vision_detectors(
             (queries, truth),
             damping=chosen.damping,
             folder=folder,
-            settings=FactorSettings(seed=settings.seed, thin=chosen.eigenvalue_thin),
+            settings=FactorSettings(seed=settings.seed),
         )[:, : len(picked)]
     seconds = time.monotonic() - begun
     features = cosine_similarity(penultimate(module, inputs).double().cpu().numpy())

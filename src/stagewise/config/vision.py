@@ -124,8 +124,6 @@ class MislabelSettings(Strict):
     damping: Positive | None = None
     #: Training images that EK-FAC's factors are fitted on, the judged ones among them.
     factor_images: int = Field(ge=8)
-    #: EK-FAC's eigenvalues, which are most of its cost, are of every so many-th of these.
-    eigenvalue_thin: Count = 1
 
 
 class ImageRunSettings(Strict):

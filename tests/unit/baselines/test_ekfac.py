@@ -157,20 +157,6 @@ def test_drawn_labels_stay_within_their_noise(train: Data, queries: Data, tmp_pa
     assert (bound < 0.25 * (sizes[0] / (value + damping)) @ sizes[1].mT).all()
 
 
-def test_thinned_eigenvalues_of_repeated_samples_are_those_of_all(
-    mlp: nn.Module, train: Data, queries: Data, tmp_path: Path
-) -> None:
-    """A wrong scale (a sum, or a mean over another number of samples) or choice would show."""
-    twice = train[0].repeat_interleave(2, 0), train[1].repeat_interleave(2, 0)
-    whole, thinned = (
-        ekfac_influence(
-            mlp, twice, queries, damping=0.01, folder=tmp_path, settings=EXACT._replace(thin=thin)
-        )
-        for thin in (1, 2)
-    )
-    torch.testing.assert_close(thinned, whole, rtol=1e-9, atol=1e-9)
-
-
 def test_draws_depend_on_the_seed_alone(
     mlp: nn.Module, train: Data, queries: Data, tmp_path: Path
 ) -> None:
@@ -326,7 +312,6 @@ def test_what_cannot_be_done_is_named(
     refused(r"strategy 'newton'; choose one of \['ekfac'", strategy="newton")
     refused("draws -1 .*draws must be 0", draws=-1)
     refused("batches .*128, 0, 128", query_batch=0)
-    refused("thin 0; allowed are 1", thin=0)
     refused("40 inputs and 39 labels of train; pass one", data=(train[0], train[1][1:]))
     refused("labels of train from 1 to 3 for an output", data=(train[0], train[1] + 1))
     refused("calls no nn.Linear or nn.Conv2d .*'attention'", layers="attention")
