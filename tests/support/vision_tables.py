@@ -25,13 +25,13 @@ def _table(rows: list[tuple], columns: str) -> pd.DataFrame:
 
 def alignment() -> pd.DataFrame:
     rows = [
-        (method, seed, "spearman", tree, scope, 0.1 + place / 20, 0.02, 0.01, 0.05)
+        (method, seed, "spearman", tree, scope, 0.1 + place / 20, 0.03, 0.02, 0.01, 0.05)
         for place, method in enumerate(METHODS)
         for seed, tree, scope in product(
             _seeds(method), ("wu_palmer", "path", "lin"), ("all", "other_classes")
         )
     ]
-    return _table(rows, "method seed measure tree scope value null null_sd p")
+    return _table(rows, "method seed measure tree scope value se null null_sd p")
 
 
 def relations() -> pd.DataFrame:
@@ -46,13 +46,13 @@ def relations() -> pd.DataFrame:
 
 def depths() -> pd.DataFrame:
     rows = [
-        (method, seed, depth, 3**depth, measure, 1 / depth, 0.2, 0.01, 0.01)
+        (method, seed, depth, 3**depth, measure, 1 / depth, 0.03, 0.2, 0.01, 0.01)
         for method in METHODS
         for seed, depth, measure in product(
             _seeds(method), (1, 2, 3), ("nmi", "purity", "neighbour")
         )
     ]
-    return _table(rows, "method seed depth labels measure value null null_sd p")
+    return _table(rows, "method seed depth labels measure value se null null_sd p")
 
 
 def draws() -> pd.DataFrame:

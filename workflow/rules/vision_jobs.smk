@@ -33,7 +33,7 @@ def chains_of(run, **update):
 
 
 def image_jobs(run, study=False):
-    """Sampling runs by name: main ones, the prior's, those about earlier checkpoints, the judged."""
+    """Sampling runs by name: main ones, prior, low loss, earlier checkpoints, judged."""
     one = dict(labels="clean", step=None, run_seed=run.seeds[0], recorded="held")
     if study:
         grid = run.study
@@ -62,6 +62,10 @@ def image_jobs(run, study=False):
         for seed in run.seeds
     }
     jobs["prior"] = one | dict(sampling=chains_of(run, n_beta=0.0))
+    if run.low_loss is not None:
+        jobs["low_loss"] = one | dict(
+            sampling=chains_of(run, **run.low_loss.model_dump())
+        )
     for step in run.early_steps():
         jobs[f"early_{step}"] = one | dict(
             step=step, sampling=chains_of(run, draws=run.development_draws)

@@ -92,6 +92,14 @@ class KernelSamplingSettings(Strict):
     driving: Count | None = None
 
 
+class LowLossSettings(Strict):
+    """A narrower neighbourhood of the last checkpoint; else as the main runs."""
+
+    n_beta: Positive
+    localization: Positive
+    step_size: Positive
+
+
 class GridSettings(Strict):
     """Other settings of the sampler, in ``make studies``; the others are those of the main runs."""
 
@@ -132,6 +140,8 @@ class ImageRunSettings(Strict):
     early: tuple[int, ...] | None = None
     #: Draws of a chain about the earlier checkpoints.
     development_draws: int = Field(default=16, ge=4)
+    #: A kernel where the loss stays low, of the first sampling seed; null for none.
+    low_loss: LowLossSettings | None = None
     #: Null where the training labels are not ours to flip.
     mislabel: MislabelSettings | None = None
     #: Other settings of the sampler, in ``make studies``; null for none.

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from stagewise.errors import ConfigError
+from stagewise.evaluation.alignment_errors import class_groups, jackknife_error
 from stagewise.seeds import generator
 
 Unit = Literal["class", "sample"]
@@ -47,8 +48,8 @@ class Auroc(NamedTuple):
 
     Attributes:
         value: Chance that a positive pair is more similar than a negative one; a tie counts ½.
-        se: Delete-one-class jackknife; NaN where some class takes all positive (or negative) pairs
-            with it.
+        se: Jackknife over classes, or `GROUPS` groups of them; NaN where one takes all positive (or
+            negative) pairs with it.
         positives: Positive pairs.
         negatives: The other candidate pairs.
     """
@@ -64,11 +65,13 @@ class Agreement(NamedTuple):
 
     Attributes:
         value: Mean over samples; tied nearest neighbours share a sample's vote.
+        se: Jackknife over groups of classes, whose samples stay neighbours of the others.
         chance: The same for a neighbour drawn at random from those allowed.
         ceiling: Fraction of samples that have any allowed neighbour with their label.
     """
 
     value: float
+    se: float
     chance: float
     ceiling: float
 
@@ -151,9 +154,10 @@ def auroc(
 ) -> Auroc:
     """Tell pairs in a relation from other pairs by their similarity.
 
-    AUROC = (Σ midranks of positives − P(P + 1)/2)/(P·N). The error leaves out each class with all
-    its pairs: se² = (C − 1)/C Σ_c (θ_c − mean θ)². A pair of classes is lost twice, which is what
-    the jackknife of a statistic of degree two asks for. Costs one ranking a class.
+    AUROC = Σ over positives of (negatives below + ½ negatives equal)/(P·N). The error leaves out
+    each of G groups of classes with all its pairs: se² = (G − 1)/G Σ_g (θ_g − mean θ)². A pair of
+    classes is lost twice, which is what the jackknife of a statistic of degree two asks for.
+    Negatives are placed among the positives once, so that what is left out costs no sorting.
 
     Args:
         similarity: Symmetric; its diagonal isn't used.
@@ -169,20 +173,46 @@ def auroc(
     if candidates is not None:
         kept = candidates[rows, columns]
         rows, columns = rows[kept], columns[kept]
-    codes, hit = _codes(similarity[rows, columns]), positive[rows, columns]
-    value = _area(codes, hit)
+    values, hit = similarity[rows, columns], positive[rows, columns]
     positives = int(hit.sum())
-    if not np.isfinite(value):
+    if positives in (0, hit.size):
         raise ConfigError(
             f"{positives} of {hit.size} pairs are positive; an AUROC needs at least one positive "
             "and one negative pair: change the relation or the candidates"
         )
-    left = [
-        _area(codes[rest], hit[rest])
-        for one in np.unique(labels)
-        for rest in ((labels[rows] != one) & (labels[columns] != one),)
-    ]
-    return Auroc(value, _jackknife_error(np.array(left)), positives, hit.size - positives)
+    levels, up = np.unique(values[hit], return_inverse=True)
+    place = np.searchsorted(levels, values[~hit])
+    equal = levels[np.minimum(place, levels.size - 1)] == values[~hit]
+    bins, size = 2 * place + equal, 2 * levels.size + 1
+    groups = class_groups(labels)
+    first, second = groups[rows], groups[columns]
+    every, left = np.bincount(bins, minlength=size), []
+    for one in range(groups.max() + 1):
+        gone = (first == one) | (second == one)
+        rest = every - np.bincount(bins[gone[~hit]], minlength=size)
+        left.append(_area(rest, up[~gone[hit]]))
+    se = jackknife_error(np.array(left))
+    return Auroc(_area(every, up), se, positives, hit.size - positives)
+
+
+def spearman_error(
+    similarity: Float[np.ndarray, "sample sample"],
+    tree: Float[np.ndarray, "label label"],
+    labels: Int[np.ndarray, " sample"],
+    *,
+    within_class: bool = False,
+) -> float:
+    """Jackknife error over groups of classes of `tree_alignment`'s statistic."""
+    rows, columns = np.triu_indices(len(labels), 1)
+    near = _codes(similarity[rows, columns])
+    leaf = _codes(np.round(tree, _TREE_DECIMALS))[labels[rows], labels[columns]]
+    counted = np.ones(rows.size, bool) if within_class else labels[rows] != labels[columns]
+    groups = class_groups(labels)
+    left = []
+    for one in range(groups.max() + 1):
+        kept = counted & (groups[rows] != one) & (groups[columns] != one)
+        left.append(_pearson(_midranks(near[kept]), _midranks(leaf[kept])))
+    return jackknife_error(np.array(left))
 
 
 def same_label(labels: Int[np.ndarray, " sample"]) -> Bool[np.ndarray, "sample sample"]:
@@ -194,6 +224,7 @@ def nearest_neighbour_agreement(
     similarity: Float[np.ndarray, "sample sample"],
     labels: Int[np.ndarray, " sample"],
     classes: Int[np.ndarray, " sample"] | None = None,
+    units: Int[np.ndarray, " sample"] | None = None,
 ) -> Agreement:
     """How often the most similar other sample has the same label.
 
@@ -202,6 +233,7 @@ def nearest_neighbour_agreement(
         labels: Labels at some depth of the taxonomy.
         classes: If given, neighbours of a sample's own class aren't allowed. Without it a kernel
             that recognises classes and nothing else agrees at every coarser depth.
+        units: What the error leaves out, by default the labels.
 
     Raises:
         ConfigError: A sample without any neighbour allowed, or a similarity as in `tree_alignment`.
@@ -221,8 +253,12 @@ def nearest_neighbour_agreement(
     nearest = masked == masked.max(axis=1, keepdims=True)
     same = same_label(labels)
     matches = (allowed & same).sum(axis=1)
+    votes = (nearest & same).sum(axis=1) / nearest.sum(axis=1)
+    groups = class_groups(labels if units is None else units)
+    left = [votes[groups != one].mean() for one in range(groups.max() + 1)] if groups.max() else []
     return Agreement(
-        value=float(np.mean((nearest & same).sum(axis=1) / nearest.sum(axis=1))),
+        value=float(np.mean(votes)),
+        se=jackknife_error(np.array(left)),
         chance=float(np.mean(matches / choices)),
         ceiling=float(np.mean(matches > 0)),
     )
@@ -323,21 +359,16 @@ def _pearson(one: Float[np.ndarray, " pair"], other: Float[np.ndarray, " pair"])
     return float(one @ other / scale) if scale > 0 else float("nan")
 
 
-def _area(codes: Int[np.ndarray, " pair"], hit: Bool[np.ndarray, " pair"]) -> float:
-    """AUROC of coded values; NaN without a positive or a negative."""
-    positives = int(hit.sum())
-    negatives = hit.size - positives
-    if positives == 0 or negatives == 0:
-        return float("nan")
-    total = float(_midranks(codes)[hit].sum())
-    return (total - positives * (positives + 1) / 2) / (positives * negatives)
+def _area(bins: Int[np.ndarray, " bin"], up: Int[np.ndarray, " positive"]) -> float:
+    """AUROC of positives at levels ``up``; NaN without a positive or a negative.
 
-
-def _jackknife_error(left: Float[np.ndarray, " left"]) -> float:
-    count = left.size
-    if count < 2:
+    Negatives are counted between the levels (even bins) and on them (odd bins).
+    """
+    negatives = int(bins.sum())
+    if up.size == 0 or negatives == 0:
         return float("nan")
-    return float(np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum()))
+    below = np.cumsum(bins)[0:-1:2] + bins[1::2] / 2
+    return float(below[up].sum()) / (up.size * negatives)
 
 
 def _check_tree(

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from stagewise.errors import ConfigError
 from stagewise.evaluation.alignment import Alignment, check_similarity, summary
+from stagewise.evaluation.alignment_errors import class_groups, jackknife_error
 from stagewise.seeds import generator
 
 
@@ -21,11 +22,13 @@ class ClusterAlignment(NamedTuple):
         clusters: How many: as many as labels.
         nmi: Normalised mutual information with its null.
         purity: Purity with its null.
+        errors: Of both: jackknife over groups of classes, the clusters staying as they are.
     """
 
     clusters: int
     nmi: Alignment
     purity: Alignment
+    errors: tuple[float, float]
 
 
 def average_linkage(
@@ -77,6 +80,7 @@ def cluster_alignment(
     permutations: int,
     seed: int,
     classes: Int[np.ndarray, " sample"] | None = None,
+    units: Int[np.ndarray, " sample"] | None = None,
 ) -> ClusterAlignment:
     """Cut into as many clusters as there are labels and compare, with a permutation null.
 
@@ -91,6 +95,7 @@ def cluster_alignment(
         permutations: Of the null, at least 2.
         seed: Root seed.
         classes: Class of each sample; samples of one class must share their label.
+        units: What the errors leave out, by default the labels.
 
     Raises:
         ConfigError: Numbers that don't fit, a class with two labels, or R not finite and symmetric.
@@ -113,7 +118,20 @@ def cluster_alignment(
         clusters=count,
         nmi=summary(normalised_mutual_information(found, codes), null[:, 0], len(codes)),
         purity=summary(purity(found, codes), null[:, 1], len(codes)),
+        errors=_errors(found, codes, codes if units is None else units),
     )
+
+
+def _errors(
+    found: Int[np.ndarray, " sample"],
+    codes: Int[np.ndarray, " sample"],
+    units: Int[np.ndarray, " sample"],
+) -> tuple[float, float]:
+    groups = class_groups(units)
+    rest = [groups != one for one in range(groups.max() + 1)] if groups.max() else []
+    mutual = [normalised_mutual_information(found[kept], codes[kept]) for kept in rest]
+    pure = [purity(found[kept], codes[kept]) for kept in rest]
+    return jackknife_error(np.array(mutual)), jackknife_error(np.array(pure))
 
 
 def linear_cka(

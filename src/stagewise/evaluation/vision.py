@@ -18,6 +18,7 @@ from stagewise.evaluation.alignment import (
     auroc,
     class_means,
     nearest_neighbour_agreement,
+    spearman_error,
     tree_alignment,
 )
 from stagewise.evaluation.alignment_clusters import cluster_alignment, kernel_alignment
@@ -157,11 +158,13 @@ def alignment_rows(similarity: Similarity, of: Layout, permutations: int, seed: 
                 seed=seed,
                 within_class=within,
             )
-            found.append({"measure": "spearman", "tree": name, "scope": scope, **_null(result)})
+            se = spearman_error(similarity, tree, of.labels, within_class=within)
+            row = {"measure": "spearman", "tree": name, "scope": scope, "se": se}
+            found.append(row | _null(result))
         means = class_means(similarity, of.labels)
         np.fill_diagonal(means, np.where(np.isnan(np.diag(means)), 1.0, np.diag(means)))
         value = kernel_alignment(means, tree)
-        rest = {"null": np.nan, "null_sd": np.nan, "p": np.nan}
+        rest = dict.fromkeys(("se", "null", "null_sd", "p"), np.nan)
         found.append({"measure": "cka", "tree": name, "scope": "all", "value": value, **rest})
     return found
 
@@ -176,13 +179,18 @@ def depth_rows(similarity: Similarity, of: Layout, permutations: int, seed: int)
         finest = depth == int(of.tree.depth.max())
         own = None if finest else of.labels
         clusters = cluster_alignment(
-            similarity, codes, permutations=permutations, seed=seed, classes=own
+            similarity, codes, permutations=permutations, seed=seed, classes=own, units=of.labels
         )
-        near = nearest_neighbour_agreement(similarity, codes, own)
+        near = nearest_neighbour_agreement(similarity, codes, own, of.labels)
         labels = int(codes.max()) + 1
-        for measure, one in (("nmi", clusters.nmi), ("purity", clusters.purity)):
-            found.append({"depth": depth, "labels": labels, "measure": measure, **_null(one)})
+        parts = zip(
+            ("nmi", "purity"), (clusters.nmi, clusters.purity), clusters.errors, strict=True
+        )
+        for measure, one, se in parts:
+            row = {"depth": depth, "labels": labels, "measure": measure, "se": se}
+            found.append(row | _null(one))
         row = {"depth": depth, "labels": labels, "measure": "neighbour", "value": near.value}
+        row["se"] = near.se
         found.append(row | {"null": near.chance, "null_sd": np.nan, "p": np.nan})
     return found
 

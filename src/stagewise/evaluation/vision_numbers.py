@@ -8,11 +8,11 @@ import pandas as pd
 import xarray as xr
 
 from stagewise.estimators.gates import familywise_z
-from stagewise.evaluation.alignment import spearman
+from stagewise.evaluation.alignment import spearman, spearman_error, tree_alignment
 from stagewise.evaluation.curves import Summary, summarize
 from stagewise.evaluation.records import as_numbers, exact
-from stagewise.evaluation.vision import Layout
-from stagewise.evaluation.vision_tables import KERNEL, Sources
+from stagewise.evaluation.vision import Layout, relation_rows
+from stagewise.evaluation.vision_tables import KERNEL, Sources, matrix_of
 
 SOURCE = "vision_tables"
 #: Rate at which the bounds of the null and of the drift are passed by chance.
@@ -38,6 +38,7 @@ def run_numbers(
     numbers |= _early(tables["vision_early"])
     numbers |= _agreement(found)
     numbers |= _checks(kernels)
+    numbers |= _low_loss(kernels, of)
     entries: dict[str, dict[str, Any]] = {}
     for key, (summary, unit) in numbers.items():
         entries |= as_numbers({key: summary}, prefix, SOURCE, unit)
@@ -78,6 +79,8 @@ def _alignment(table: pd.DataFrame) -> Found:
         key = f"alignment.{measure}{name}.{method}"
         found[key] = (_over_seeds(rows), "")
         if measure == "spearman":
+            # What another choice of classes would change, beside the sampling.
+            found[f"{key}_class_se"] = (exact(float(rows["se"].mean())), "")
             found[f"{key}_null"] = (summarize(rows["null"].to_numpy()), "")
             found[f"{key}_p"] = (exact(float(rows["p"].max())), "")
     return found
@@ -100,6 +103,7 @@ def _depths(table: pd.DataFrame) -> Found:
     for (measure, depth, method), rows in table.groupby(["measure", "depth", "method"], sort=False):
         key = f"{measure}.depth{depth}.{method}"
         found[key] = (_over_seeds(rows), "")
+        found[f"{key}_class_se"] = (exact(float(rows["se"].mean())), "")
         found[f"{measure}.depth{depth}.{method}_null"] = (
             summarize(rows["null"].to_numpy()),
             "",
@@ -174,3 +178,24 @@ def _checks(kernels: Sequence[xr.Dataset]) -> Found:
         "correlation.se": (summarize(spread), ""),
         "draws_per_seed": (exact(int(main[0].attrs["draws"]) * int(main[0].attrs["chains"])), ""),
     }
+
+
+def _low_loss(kernels: Sequence[xr.Dataset], of: Layout) -> Found:
+    """What the kernel of a narrower neighbourhood tells, with errors over classes."""
+    made: Found = {}
+    for one in kernels:
+        if str(one.attrs["name"]) != "low_loss":
+            continue
+        value, tree = matrix_of(one, "kernel"), of.similarity["wu_palmer"]
+        for row in relation_rows(value, of):
+            area = Summary(row["value"], row["se"], 1)
+            made[f"low_loss.auroc.{_word(row['relation'])}"] = (area, "")
+        error = spearman_error(value, tree, of.labels, within_class=True)
+        aligned = tree_alignment(
+            value, tree, of.labels, permutations=2, seed=0, within_class=True
+        ).value
+        made["low_loss.spearman"] = (Summary(aligned, error, 1), "")
+        made["low_loss.mean_excess"] = (exact(float(one.attrs["mean_excess"])), "nats")
+        made["low_loss.rhat.max"] = (exact(float(one.attrs["rhat_loss_max"])), "")
+        made["low_loss.correlation.se"] = (exact(float(np.median(one["se"].values))), "")
+    return made

@@ -42,22 +42,27 @@ def draw_relations(ax: Axes, rows: pd.DataFrame) -> None:
     names = list(dict.fromkeys(rows["relation"]))
     methods = [name for name in METHODS if name in set(rows["method"])]
     for index, method in enumerate(methods):
-        look = METHODS[method]
         own = select(rows, method=method)
         x = own["relation"].map(names.index) + _OFFSET * (index - (len(methods) - 1) / 2)
-        ax.errorbar(
-            x,
-            own["value"],
-            yerr=2 * own["se"].fillna(0.0),
-            color=look.colour,
-            marker=look.marker,
-            linestyle="none",
-            markersize=2.8,
-            elinewidth=0.6,
-        )
+        _points(ax, x, own)
     ax.axhline(0.5, color=palette.GREY, linewidth=0.5, zorder=0)
     ax.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names])
     ax.set_ylabel("AUROC against pairs that share nothing")
+
+
+def _points(ax: Axes, x: pd.Series, own: pd.DataFrame) -> None:
+    """Draws one method's values, with bars of two standard errors over classes."""
+    look = METHODS[own["method"].iloc[0]]
+    ax.errorbar(
+        x,
+        own["value"],
+        yerr=2 * own["se"].fillna(0.0),
+        color=look.colour,
+        marker=look.marker,
+        linestyle="none",
+        markersize=2.8,
+        elinewidth=0.6,
+    )
 
 
 def draw_depths(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
@@ -65,17 +70,16 @@ def draw_depths(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
 
     Args:
         ax: Axes to draw on.
-        rows: Rows measure, depth, labels, method, seed, value, null.
+        rows: Rows measure, depth, labels, method, seed, value, se, null.
         measure: Which.
     """
     rows = rows[rows["measure"] == measure]
     depths = sorted(set(rows["depth"]))
     methods = [name for name in METHODS if name in set(rows["method"])]
     for index, method in enumerate(methods):
-        look = METHODS[method]
         own = select(rows, method=method)
         x = own["depth"].map(depths.index) + _OFFSET * (index - (len(methods) - 1) / 2)
-        ax.plot(x, own["value"], color=look.colour, marker=look.marker, linestyle="none", ms=2.8)
+        _points(ax, x, own)
     for place, depth in enumerate(depths):
         chance = rows[rows["depth"] == depth]["null"].mean()
         ax.hlines(chance, place - 0.4, place + 0.4, color=palette.GREY, linewidth=0.8)
@@ -136,11 +140,9 @@ def draw_spearman(ax: Axes, rows: pd.DataFrame) -> None:
     methods = [name for name in METHODS if name in set(rows["method"])]
     for place, scope in enumerate(scopes):
         for index, method in enumerate(methods):
-            look = METHODS[method]
             own = select(rows, scope=scope, method=method)
             x = place + _OFFSET * (index - (len(methods) - 1) / 2)
-            count = len(own)
-            ax.plot([x] * count, own["value"], color=look.colour, marker=look.marker, ls="", ms=2.8)
+            _points(ax, pd.Series(x, own.index), own)
             ax.errorbar(
                 x, own["null"].mean(), yerr=2 * own["null_sd"].mean(), color=palette.FAINT, zorder=0
             )

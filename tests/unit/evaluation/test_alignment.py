@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import normalized_mutual_info_score, roc_auc_score
 
 from stagewise.errors import ConfigError
+from stagewise.evaluation import alignment_errors
 from stagewise.evaluation.alignment import (
     auroc,
     class_means,
@@ -16,6 +17,7 @@ from stagewise.evaluation.alignment import (
     negative_distance,
     same_label,
     spearman,
+    spearman_error,
     tree_alignment,
 )
 from stagewise.evaluation.alignment_clusters import (
@@ -154,6 +156,33 @@ def test_the_jackknife_leaves_out_classes_with_all_their_pairs():
         left.append(roc_auc_score(pairs(same_label(LABELS[rest])), pairs(inside)))
     expected = math.sqrt(11 / 12 * np.sum((np.array(left) - np.mean(left)) ** 2))
     assert auroc(similarity, same_label(LABELS), LABELS).se == pytest.approx(expected, rel=1e-9)
+
+
+def test_groups_of_classes_leave_out_all_pairs_of_theirs(monkeypatch):
+    """Caught: ties placed on the wrong side, a pair inside a group that is taken away twice."""
+    monkeypatch.setattr(alignment_errors, "GROUPS", 4)
+    similarity = np.round(symmetric(4) + same_label(LABELS), 1)
+    left, whole = [], (same_label(LABELS), similarity)
+    for one in range(4):
+        rest = LABELS // 3 != one
+        inside = [pairs(part[np.ix_(rest, rest)]) for part in whole]
+        left.append(roc_auc_score(*inside))
+    expected = math.sqrt(3 / 4 * np.sum((np.array(left) - np.mean(left)) ** 2))
+    found = auroc(similarity, same_label(LABELS), LABELS)
+    assert found.se == pytest.approx(expected, rel=1e-9)
+    assert found.value == pytest.approx(roc_auc_score(*map(pairs, whole)), rel=1e-12)
+
+
+def test_the_error_of_a_rank_correlation_leaves_out_classes():
+    """Caught: pairs of a class that stay, and ranks that are not made anew."""
+    similarity, left = symmetric(5) + TREE[np.ix_(LABELS, LABELS)], []
+    for one in range(CLASSES):
+        rest = LABELS != one
+        leaves = TREE[np.ix_(LABELS[rest], LABELS[rest])]
+        left.append(spearmanr(pairs(similarity[np.ix_(rest, rest)]), pairs(leaves)).statistic)
+    expected = math.sqrt(11 / 12 * np.sum((np.array(left) - np.mean(left)) ** 2))
+    found = spearman_error(similarity, TREE, LABELS, within_class=True)
+    assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_jackknife_covers_the_spread_over_classes():
@@ -304,3 +333,21 @@ def test_relations_clusters_and_neighbours_that_can_not_be_are_refused():
         cluster_alignment(symmetric(0), LABELS, permutations=9, seed=0, classes=GROUPS[LABELS])
     with pytest.raises(ConfigError, match="2 permutations"):
         cluster_alignment(symmetric(0), LABELS, permutations=1, seed=0)
+
+
+def test_errors_of_clusters_and_neighbours_leave_out_classes():
+    """Caught: samples left out one by one (errors too small), or labels where classes are."""
+    similarity = symmetric(6) + same_label(LABELS)
+    codes = GROUPS[LABELS]
+    found = average_linkage(similarity, 4)
+    rest = [LABELS != one for one in range(CLASSES)]
+    left = [normalized_mutual_info_score(codes[kept], found[kept]) for kept in rest]
+    expected = math.sqrt(11 / 12 * np.sum((np.array(left) - np.mean(left)) ** 2))
+    made = cluster_alignment(similarity, codes, permutations=2, seed=0, units=LABELS)
+    assert made.errors[0] == pytest.approx(expected, rel=1e-9)
+    masked = np.where(same_label(LABELS), -np.inf, similarity)
+    votes = codes[masked.argmax(axis=1)] == codes
+    left = [votes[kept].mean() for kept in rest]
+    expected = math.sqrt(11 / 12 * np.sum((np.array(left) - np.mean(left)) ** 2))
+    near = nearest_neighbour_agreement(similarity, codes, LABELS, LABELS)
+    assert near.se == pytest.approx(expected, rel=1e-9)

@@ -24,6 +24,7 @@ from stagewise.evaluation.vision_tables import (
     draws_table,
     early_table,
     image_table,
+    matrix_of,
     matrix_table,
     neighbour_table,
     packed,
@@ -212,7 +213,8 @@ def numbers(of: Layout) -> dict:
         },
         attrs={"parameters": 12},
     )
-    return run_numbers(tables, kernels(), found, training, of, "vision")
+    files = [*kernels(), kernel("low_loss", {"kernel": block(noise=0.2, seed=6)})]
+    return run_numbers(tables, files, found, training, of, "vision")
 
 
 METHODS = ("kernel", "penultimate", "gradient", "pixel", "random_init")
@@ -223,6 +225,26 @@ def test_numbers_have_the_keys_of_every_method_with_their_null(numbers: dict, me
     for key in (f"alignment.spearman.{method}", f"nmi.depth1.{method}", f"nmi.depth4.{method}"):
         assert numbers[f"vision.{key}"]["value"] is not None
         assert f"vision.{key}_null" in numbers
+
+
+@pytest.mark.parametrize("key", ["spearman.pixel", "spearman.kernel", "spearman.path.gradient"])
+def test_rank_correlations_have_an_error_over_letters(numbers: dict, key: str) -> None:
+    """Caught: methods without sampling seeds that stand in the paper without any error."""
+    assert numbers[f"vision.alignment.{key}_class_se"]["value"] > 0
+    if not key.endswith("kernel"):
+        found = numbers[f"vision.alignment.{key}"]["se"]
+        assert found == numbers[f"vision.alignment.{key}_class_se"]["value"]
+
+
+def test_the_narrow_kernel_is_told_from_the_main_ones(numbers: dict, of: Layout) -> None:
+    """Caught: the numbers of a main kernel under the name of the narrow one."""
+    own = matrix_of(kernel("low_loss", {"kernel": block(noise=0.2, seed=6)}), "kernel")
+    wanted = relation_rows(own, of, ("same class",))[0]
+    assert numbers["vision.low_loss.auroc.same_class"]["value"] == wanted["value"]
+    aligned = alignment_rows(own, of, PERMUTATIONS, 1)[0]
+    assert numbers["vision.low_loss.spearman"]["value"] == pytest.approx(aligned["value"])
+    assert numbers["vision.low_loss.spearman"]["se"] == pytest.approx(aligned["se"])
+    assert numbers["vision.low_loss.mean_excess"]["value"] == pytest.approx(0.1)
 
 
 def test_errors_of_the_kernel_are_over_sampling_seeds(numbers: dict, of: Layout) -> None:
