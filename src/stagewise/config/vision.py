@@ -82,7 +82,7 @@ class KernelSamplingSettings(Strict):
     step_size: Positive
     friction: float | None = Field(default=None, gt=0, le=1)
     batch_size: Count
-    chains: int = Field(ge=8)
+    chains: int = Field(ge=4)
     burn_in: int = Field(ge=0)
     draws: int = Field(ge=4)
     spacing: Count = 1

@@ -23,6 +23,8 @@ def warmed(copy: Copy) -> Iterator[Copy]:
         path = Path(folder) / "warm"
         command = [sys.executable, str(SERVER), str(path)]
         environment = copy.environment | {"OMP_NUM_THREADS": "1"}
+        # UMAP compiles for half a minute, to lay out a dozen points.
+        forked = {"STAGEWISE_WARM": str(path), "NUMBA_DISABLE_JIT": "1"}
         with subprocess.Popen(command, env=environment) as server:
             try:
                 deadline = time.monotonic() + START_SECONDS
@@ -30,6 +32,6 @@ def warmed(copy: Copy) -> Iterator[Copy]:
                     assert server.poll() is None, "the warm Python ended"
                     assert time.monotonic() < deadline, "the warm Python does not start"
                     time.sleep(0.05)
-                yield Copy(copy.folder, copy.environment | {"STAGEWISE_WARM": str(path)})
+                yield Copy(copy.folder, copy.environment | forked)
             finally:
                 server.terminate()
