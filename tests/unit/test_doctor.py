@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from stagewise.cli import doctor, doctor_inputs, doctor_machine
+from stagewise.config.retraining import RetrainingSettings
 from stagewise.config.root import Root
 from support.repository import ROOT
 
@@ -161,7 +162,7 @@ def test_a_wrong_configuration_is_one_message(
 def test_files_of_cifar10_are_missed_by_name(tmp_path: Path) -> None:
     source = SimpleNamespace(kind="cifar10", folder=str(tmp_path / "here"))
     problems = {"net": SimpleNamespace(source=source)}
-    (found,) = doctor_inputs.cifar(SimpleNamespace(problems=problems))
+    (found,) = doctor_inputs.cifar(RetrainingSettings.model_construct(problems=problems))
     assert (found.what, found.level) == ("images of retraining.problems.net", "missing")
     assert "7 files missing, 0 not the published ones" in found.text
     assert f"in {tmp_path / 'here'}" in found.remedy

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from support.repository import ROOT
-from support.workflow import SMOKE, Copy, Finished, load_imports
+from support.repository import ROOT, SNAKEMAKES, stage_modules
+from support.workflow import SMOKE, Copy, Finished, copy_repository, load_imports
 
 HEAVY = {"torch", "xarray", "scipy", "matplotlib", "sklearn", "arviz", "typst"}
 
@@ -34,7 +34,7 @@ def test_the_code_listed_for_a_stage_is_the_code_that_it_ran(
     witnesses = finished.stages()
     assert len(witnesses) > 10
     for stage, notes in witnesses.items():
-        if stage != "stagewise.cli.workflow":
+        if stage not in SNAKEMAKES:
             listed = set(code(stage))
             for witness in notes:
                 assert set(witness["files"]) - listed == set(), stage
@@ -61,18 +61,27 @@ def test_reading_the_workflow_imports_nothing_heavy(finished: Finished) -> None:
         assert HEAVY & set(witness["packages"]) == set()
 
 
-def test_reading_the_workflow_takes_less_than_two_seconds(fresh: Copy, tmp_path: Path) -> None:
-    """Each job on a cluster does it again. In CPU time, so that other processes do not count."""
+def test_a_job_on_a_cluster_reads_the_workflow_in_two_seconds(tmp_path: Path) -> None:
+    """Each does it again, with the code that was found when the run began.
+
+    In CPU time, so that other processes hardly count, and beyond what Snakemake takes to start.
+    """
+    copy = copy_repository(tmp_path / "repository")
     (tmp_path / "Snakefile").write_text("rule all:\n")
-    empty = Copy(tmp_path, fresh.environment)
+    empty = Copy(tmp_path, copy.environment)
+    imports = load_imports(copy.folder / "src")
+    for stage in stage_modules():
+        imports.code(stage)
+    (copy.folder / ".snakemake").mkdir()
+    imports.hand_down(copy.folder / ".snakemake/stagewise_code.json")
 
     def cost(copy: Copy) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        copy.run(copy.command("--list-rules"))
+        copy.run(copy.command("--list-rules", "--mode", "remote"))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert cost(fresh) - cost(empty) < 2.0
+    assert cost(copy) - cost(empty) < 2.0
 
 
 def test_lint_finds_nothing(fresh: Copy) -> None:

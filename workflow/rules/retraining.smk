@@ -323,7 +323,7 @@ rule retraining_tables:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=16000 if any(map(rt_is_large, RETRAINED)) else 4000,
+        mem_mb=rt_table_memory,
         runtime=30,
     params:
         settings=lambda w: settings(

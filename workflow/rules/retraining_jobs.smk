@@ -129,6 +129,11 @@ def rt_minutes(small):
     return lambda w: 1440 if rt_large(w) else small
 
 
+def rt_table_memory(w):
+    """Megabytes of the tables of all problems."""
+    return 16000 if any(map(rt_is_large, RETRAINED)) else 4000
+
+
 def rt_tuning(rproblem):
     """The targets that settings are chosen on."""
     (name,) = [

@@ -14,6 +14,8 @@ Main = Callable[[Sequence[str] | None], int]
 
 _FOLDER = Path(__file__).parent
 _GUARD = '\nif __name__ == "__main__":'
+#: What `workflow` becomes is no command of its own.
+_OTHERS = (Path(__file__), _FOLDER / "scheduler.py")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +37,7 @@ def commands() -> dict[str, Path]:
     return {
         path.stem: path
         for path in sorted(_FOLDER.glob("*.py"))
-        if path != Path(__file__) and _GUARD in path.read_text(encoding="utf-8")
+        if path not in _OTHERS and _GUARD in path.read_text(encoding="utf-8")
     }
 
 
