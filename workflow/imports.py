@@ -6,6 +6,7 @@ importing anything: parsing the workflow must stay fast, on every cluster node a
 """
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 PACKAGE = "stagewise"
 #: What was found for each stage: its files, relative to SOURCE, and the digest of them.
 _FOUND: dict[str, tuple[list[str], str]] = {}
+_INHERITED: dict[str, tuple[list[str], str]] = {}
 
 
 class ImportStyleError(Exception):
@@ -51,18 +53,36 @@ def digest(module: str) -> str:
 
 
 def hand_down(path: Path) -> None:
-    """Writes what was found for the jobs of a cluster, each of which reads the workflow again.
+    """Writes what was found for those who read the workflow next, such as jobs on a cluster.
 
-    A job then states the code that was there when the run began. If that isn't what it ran, the
-    next run finds another digest and makes the job's outputs again.
+    Where nothing can be written, they look for themselves.
     """
-    path.write_text(json.dumps(_FOUND), encoding="utf-8")
+    if _FOUND == _INHERITED:
+        return
+    temporary = path.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record = {"package": package_digest(), "found": _FOUND}
+        temporary.write_text(json.dumps(record), encoding="utf-8")
+        temporary.replace(path)
 
 
 def inherit(path: Path) -> None:
-    """Reads what `hand_down` wrote; without that file, everything is looked for again."""
-    if path.is_file():
-        _FOUND.update(json.loads(path.read_text(encoding="utf-8")))
+    """Reads what `hand_down` wrote, if the package is what it was then to the byte."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["package"] == package_digest():
+            _INHERITED.update({key: tuple(found) for key, found in record["found"].items()})
+            _FOUND.update(_INHERITED)
+
+
+def package_digest() -> str:
+    """Returns the sha256 of names and contents of all files of the package: a tenth of the walk."""
+    total = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted((SOURCE / PACKAGE).rglob("*")):
+        if path.suffix != ".pyc" and path.is_file():
+            total.update(f"{path.relative_to(SOURCE)}\0{_file_digest(path)}\n".encode())
+    return total.hexdigest()
 
 
 def _found(module: str) -> tuple[list[str], str]:

@@ -61,15 +61,32 @@ def test_the_digest_follows_the_content(source: Path, name: str) -> None:
     assert load_imports(source).digest("stagewise.cli.stage") != before
 
 
-def test_a_job_of_a_cluster_inherits_the_code_of_the_run(source: Path, tmp_path: Path) -> None:
-    """It looks at no source file, and says of an edit that came later what the run would say."""
+def test_what_was_found_is_handed_down(source: Path, tmp_path: Path) -> None:
+    """Catches an answer that another walk would not give, and one that is looked for twice."""
     run, job, stage = load_imports(source), load_imports(source), "stagewise.cli.stage"
     found = run.code(stage), run.digest(stage)
     run.hand_down(tmp_path / "found.json")
-    (source / "stagewise/inside.py").write_text("import stagewise.unused\n")
+    job._closure = None  # no walk
     job.inherit(tmp_path / "found.json")
     assert (job.code(stage), job.digest(stage)) == found
-    assert load_imports(source).digest(stage) != found[1]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"package": 1, "found": {}}'])
+def test_a_spoilt_answer_is_looked_for_again(source: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "found.json").write_text(text)
+    job = load_imports(source)
+    job.inherit(tmp_path / "found.json")
+    assert job.code("stagewise.cli.stage") == load_imports(source).code("stagewise.cli.stage")
+
+
+def test_any_edit_of_the_package_is_looked_for_again(source: Path, tmp_path: Path) -> None:
+    """Catches an answer that outlives the code, whatever its files' times say."""
+    run, job, stage = load_imports(source), load_imports(source), "stagewise.cli.stage"
+    found = run.digest(stage)
+    run.hand_down(tmp_path / "found.json")
+    (source / "stagewise/inside.py").write_text("import stagewise.unused\n")
+    job.inherit(tmp_path / "found.json")
+    assert job.digest(stage) == load_imports(source).digest(stage) != found
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ except ConfigError as error:
     # Snakemake prints a WorkflowError as it is, any other exception as a bug.
     raise WorkflowError(str(error)) from None
 
-# What stages import is looked up once a run: its jobs on a cluster find the answer here.
+# What stages import is looked up once for each state of the package: jobs on a cluster, and the
+# next call, find the answer here.
 FOUND_CODE = Path(".snakemake", "stagewise_code.json")
-if workflow.remote_exec:
-    inherit(FOUND_CODE)
+inherit(FOUND_CODE)
 
 # Jobs end when this process does, and run the Python that runs Snakemake.
 name_myself()
