@@ -43,7 +43,7 @@ language:
     triggers: { sampling: { checkpoint_block: 1, chain_block: 8 } }
 vision:
   runs:
-    glyphs: { sampling: { chain_block: 8 } }
+    glyphs: { sampling: { chain_block: 2 } }
 multitask:
   rows:
     shared: { block: 1 }
