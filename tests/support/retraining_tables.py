@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from stagewise.config.retraining_study import HandSettings, SensitivitySettings, cells
 from stagewise.seeds import generator
 
 #: Problems and the shares of the training set that they are retrained on.
@@ -133,6 +134,59 @@ def mislabel() -> pd.DataFrame:
     return _table(rows, "problem method value se n flipped")
 
 
+def sensitivity() -> pd.DataFrame:
+    """Scores that grow with nβ; one cell diverged."""
+    chosen = SensitivitySettings(
+        problem="digits_mlp",
+        damping=1e-2,
+        n_beta=1e5,
+        chains=32,
+        draws=50,
+        dampings=(1e-2, 1e-1),
+        n_betas=(1e3, 1e5),
+        steps=(0.5, 1.0, 2.0),
+        budget_chains=(8, 32),
+        budget_draws=(10, 100),
+        kernels=("sgld", "baoab"),
+        potentials=("plain", "recentred"),
+        batch_sizes=(128,),
+        by_hand={
+            "sgld": HandSettings(
+                kernel="sgld",
+                n_beta=1e3,
+                localization=20.0,
+                step_size=5e-4,
+                burn_in=500,
+                spacing=6,
+            )
+        },
+        cell_block=4,
+    )
+    found = cells(chosen, 3)
+    table = pd.DataFrame([one.model_dump() for one in found])
+    value = 0.1 * np.log10(table["n_beta"]) + 0.1 * table["step"]
+    value[0] = np.nan
+    steps = np.array([50, 200, 1000])
+    table = table.assign(
+        value=value,
+        optimiser_step=steps[table["checkpoint"]],
+        sampled_damping=table["damping"],
+        seconds=1.0,
+        seconds_all=table["chains"] * table["draws"] / 100,
+        passes=10.0,
+        dropped=0,
+        n_subsets=64,
+    )
+    return _ends(table, 0.02)
+
+
+def speed() -> pd.DataFrame:
+    """Every method's score and seconds, and those of the influence's budgets."""
+    rows = [(name, "chosen", "", took, value) for name, (value, took) in METHODS.items()]
+    rows += [("bif", "budget", f"8 × {k}", k / 2, 0.7 - 1 / k) for k in (10, 30, 100)]
+    return _ends(_table(rows, "method kind label seconds value"), 0.02)
+
+
 def retraining_tables() -> dict[str, pd.DataFrame]:
     """All tables by name."""
     return {
@@ -145,4 +199,6 @@ def retraining_tables() -> dict[str, pd.DataFrame]:
         "retraining_removal": removal(),
         "retraining_signs": signs(),
         "retraining_mislabel": mislabel(),
+        "retraining_sensitivity": sensitivity(),
+        "retraining_speed": speed(),
     }

@@ -65,6 +65,8 @@ STUDY_FIGURES = {
     "toy_sweep": ["toy_sweep"],
     "calibration_grid": ["calibration_grid"],
     "vision_sensitivity": ["vision_sensitivity"],
+    "retraining_sensitivity": ["retraining_sensitivity"],
+    "retraining_speed": ["retraining_speed"],
 }
 if not STUDIED:
     del STUDY_FIGURES["vision_sensitivity"]

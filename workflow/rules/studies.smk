@@ -66,6 +66,9 @@ VISION_STUDIES = [
 ]
 
 
+RETRAINING_STUDIES = [rules.retraining_sensitivity_table.output.numbers]
+
+
 # The numbers of all studies in one file with the settings that they were run with: what `make
 # studies` records for the paper.
 use rule numbers as study_numbers with:
@@ -76,6 +79,7 @@ use rule numbers as study_numbers with:
             *LANGUAGE_STUDIES,
             rules.scaling_numbers.output.numbers,
             *VISION_STUDIES,
+            *RETRAINING_STUDIES,
         ],
         code=code("stagewise.cli.numbers"),
     output:

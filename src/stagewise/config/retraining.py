@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from stagewise.config.base import Count, Name, NonNegative, Positive, Strict
 from stagewise.config.calibration import GoalSettings
+from stagewise.config.retraining_study import SensitivitySettings
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Role = Literal["scored", "tuning", "loo", "removal"]
@@ -257,9 +258,26 @@ class RetrainingSettings(Strict):
     """Attributors judged by retraining."""
 
     problems: dict[Name, RetrainingProblem]
+    #: Problems of ``make studies``, which the default run leaves out.
+    studies: tuple[Name, ...] = ()
     sampled: SampledSettings
+    #: The study of the Bayesian influence's settings.
+    sensitivity: SensitivitySettings
     #: Bootstrap draws behind every interval.
     resamplings: int = Field(ge=100)
+
+    @model_validator(mode="after")
+    def _known(self) -> "RetrainingSettings":
+        known = set(self.problems)
+        if unknown := sorted({*self.studies, self.sensitivity.problem} - known):
+            raise ValueError(f"no problems are called {unknown}; there are {sorted(known)}")
+        studied = self.problems[self.sensitivity.problem]
+        if "scored_a50" not in studied.sets or studied.recipe.kind != "descent":
+            raise ValueError(
+                f"sensitivity.problem {self.sensitivity.problem!r} needs a set scored_a50 and a "
+                "recipe of kind descent, whose checkpoints are sampled"
+            )
+        return self
 
 
 class ProblemStage(Strict):

@@ -31,6 +31,10 @@ from stagewise.plotting.retraining_scores import (
     draw_retraining_lds,
     draw_retraining_settings,
 )
+from stagewise.plotting.retraining_study import (
+    draw_retraining_sensitivity,
+    draw_retraining_speed,
+)
 from stagewise.plotting.scaling import draw_scaling
 from stagewise.plotting.toy_agreement import draw_toy_agreement
 from stagewise.plotting.toy_diagnostics import draw_toy_diagnostics
@@ -130,6 +134,10 @@ FIGURES: Mapping[str, Entry] = MappingProxyType(
         "retraining_loo": Entry(draw_retraining_loo, ("retraining_loo",), 2.3),
         "retraining_removal": Entry(draw_retraining_removal, ("retraining_removal",), 2.6),
         "retraining_signs": Entry(draw_retraining_signs, ("retraining_signs",), 2.2),
+        "retraining_sensitivity": Entry(
+            draw_retraining_sensitivity, ("retraining_sensitivity",), 7.0
+        ),
+        "retraining_speed": Entry(draw_retraining_speed, ("retraining_speed",), 3.4),
         "retraining_mislabel": Entry(draw_retraining_mislabel, ("retraining_mislabel",), 2.2),
     }
 )

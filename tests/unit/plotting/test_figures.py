@@ -38,6 +38,8 @@ UNSIGNED = (
     "retraining_loo",
     "retraining_signs",
     "retraining_mislabel",
+    "retraining_sensitivity",
+    "retraining_speed",
     "vision_sheet",
     "vision_map",
     "vision_neighbours",
