@@ -29,6 +29,7 @@ rule retraining_train:
 # All subsets and seeds of one set; interrupted, it goes on with the subsets that are missing.
 rule retraining_targets:
     input:
+        checkpoints=rt_start,
         code=code("stagewise.cli.retraining_targets"),
     output:
         targets=RT_TARGETS,
@@ -49,16 +50,20 @@ rule retraining_targets:
     params:
         settings=lambda w: settings(set_name=w.rset, **of_retraining(w.rproblem)),
         scratch=f"{CONFIG.results}/scratch",
+        start=lambda w, input: (
+            ["--checkpoints", input.checkpoints] if input.checkpoints else []
+        ),
         code=digest("stagewise.cli.retraining_targets"),
     shell:
         "python -m stagewise.cli.retraining_targets --settings {params.settings:q}"
-        " --scratch {params.scratch:q} --out {output.targets:q} --models {output.models:q}"
+        " --scratch {params.scratch:q} {params.start:q} --out {output.targets:q} --models {output.models:q}"
         " > {log:q} 2>&1"
 
 
 # Some of its subsets, from one on: a large problem has a job for each such block.
 rule retraining_block:
     input:
+        checkpoints=rt_start,
         code=code("stagewise.cli.retraining_targets"),
     output:
         targets=RT_BLOCK,
@@ -79,10 +84,13 @@ rule retraining_block:
     params:
         settings=lambda w: settings(**rt_block(w), **of_retraining(w.rproblem)),
         scratch=f"{CONFIG.results}/scratch",
+        start=lambda w, input: (
+            ["--checkpoints", input.checkpoints] if input.checkpoints else []
+        ),
         code=digest("stagewise.cli.retraining_targets"),
     shell:
         "python -m stagewise.cli.retraining_targets --settings {params.settings:q}"
-        " --scratch {params.scratch:q} --out {output.targets:q} --models {output.models:q}"
+        " --scratch {params.scratch:q} {params.start:q} --out {output.targets:q} --models {output.models:q}"
         " > {log:q} 2>&1"
 
 
@@ -304,12 +312,8 @@ rule retraining_mislabel:
 # Every attributor against the same retrainings.
 rule retraining_tables:
     input:
-        targets=rt_targets(),
-        scores=[
-            path
-            for name, problem in RETRAINED.items()
-            for path in rt_scores(name, problem.methods)
-        ],
+        targets=rt_targets(COMPARED),
+        scores=rt_all_scores(COMPARED),
         mislabel=rt_mislabelled(),
         code=code("stagewise.cli.retraining_tables"),
     output:

@@ -1,6 +1,12 @@
 # Which jobs the comparison by retraining has and what each is told. No rules here.
 RETRAINING = CONFIG.retraining
 RETRAINED = RETRAINING.problems
+# Problems of the default run; the rules are those of the studies' too.
+COMPARED = {
+    name: problem
+    for name, problem in RETRAINED.items()
+    if name not in RETRAINING.studies
+}
 
 RT_FOLDER = "<results>/retraining/{rproblem}"
 RT_CHECKPOINTS = f"{RT_FOLDER}/checkpoints_{{labels}}.nc"
@@ -38,26 +44,44 @@ def rt_scores(rproblem, methods):
     ]
 
 
-def rt_targets():
-    """Target files of all problems."""
+def rt_targets(problems):
+    """Target files of some problems."""
     sets = [
         RT_TARGETS.format(rproblem=name, rset=one)
-        for name, problem in RETRAINED.items()
+        for name, problem in problems.items()
         for one in problem.sets
     ]
     removals = [
         RT_REMOVAL.format(rproblem=name)
-        for name, problem in RETRAINED.items()
+        for name, problem in problems.items()
         if problem.removal
     ]
     return [*sets, *removals]
+
+
+def rt_all_scores(problems):
+    """Score files of all attributors of some problems."""
+    return [
+        path
+        for name, problem in problems.items()
+        for path in rt_scores(name, problem.methods)
+    ]
+
+
+def rt_start(w):
+    """The weights that a problem's trainings start from, where there are some."""
+    return (
+        RT_CHECKPOINTS.format(rproblem=w.rproblem, labels="clean")
+        if RETRAINED[w.rproblem].started
+        else []
+    )
 
 
 def rt_mislabelled():
     """Files of detectors of flipped labels."""
     return [
         RT_MISLABEL.format(rproblem=name, method=method)
-        for name, problem in RETRAINED.items()
+        for name, problem in COMPARED.items()
         if problem.flips
         for method in problem.flips.methods
     ]
@@ -106,7 +130,7 @@ def rt_cut(cut):
 
 def rt_is_large(rproblem):
     """Whether a problem is for a GPU."""
-    return RETRAINED[rproblem].source.kind == "cifar10"
+    return RETRAINED[rproblem].large
 
 
 def rt_large(w):
@@ -157,7 +181,7 @@ def rt_target_benchmarks(name):
 def rt_benchmarks():
     """Benchmark files of the default run."""
     found = ["retraining_tables"]
-    for name, problem in RETRAINED.items():
+    for name, problem in COMPARED.items():
         found += [f"retraining_train/{name}_clean", f"retraining_calibrate/{name}"]
         found += rt_target_benchmarks(name)
         found += [f"retraining_sample/{name}_{setting}" for setting in RT_SETTINGS]

@@ -100,3 +100,31 @@ rule retraining_sensitivity_table:
         " --table {output.table:q} --differences {output.differences:q} --speed {output.speed:q}"
         " --numbers {output.numbers:q}"
         " > {log:q} 2>&1"
+
+
+# What the default run leaves out: the same attributors against retraining, in a table of its own.
+STUDIED_PROBLEMS = {name: RETRAINED[name] for name in RETRAINING.studies}
+
+if STUDIED_PROBLEMS:
+
+    use rule retraining_tables as retraining_study_tables with:
+        input:
+            targets=rt_targets(STUDIED_PROBLEMS),
+            scores=rt_all_scores(STUDIED_PROBLEMS),
+            code=code("stagewise.cli.retraining_tables"),
+        output:
+            tables=expand(
+                "<results>/studies/retraining/{table}.csv", table=RETRAINING_TABLES
+            ),
+            numbers="<results>/studies/retraining/numbers_problems.json",
+        log:
+            "<logs>/retraining_study_tables.log",
+        benchmark:
+            "<benchmarks>/retraining_study_tables.tsv"
+        params:
+            settings=lambda w: settings(
+                seed=CONFIG.seed, resamplings=RETRAINING.resamplings, study=True
+            ),
+            folder=lambda w, output: os.path.dirname(output.tables[0]),
+            mislabel=[],
+            code=digest("stagewise.cli.retraining_tables"),

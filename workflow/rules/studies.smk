@@ -67,6 +67,8 @@ VISION_STUDIES = [
 
 
 RETRAINING_STUDIES = [rules.retraining_sensitivity_table.output.numbers]
+if STUDIED_PROBLEMS:
+    RETRAINING_STUDIES.append(rules.retraining_study_tables.output.numbers)
 
 
 # The numbers of all studies in one file with the settings that they were run with: what `make

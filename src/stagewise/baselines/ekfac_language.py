@@ -66,28 +66,57 @@ def sequence_influence(
     """
     settings = settings or FactorSettings(layers=ALL_BLOCKS)
     check_settings([damping], settings)
+    tell = clock or (lambda phase: None)
+    folder.mkdir(parents=True, exist_ok=True)
+    module = NextTokens(model if consume else copy.deepcopy(model)).eval()
+    with tempfile.TemporaryDirectory(dir=folder, prefix="ekfac-") as scratch:
+        score = fitted_sequences(
+            module, train, queries, folder=Path(scratch), settings=settings, clock=tell
+        )
+        found = score(damping)
+        tell("scores")
+    return found
+
+
+def fitted_sequences(
+    module: NextTokens,
+    train: Int[Tensor, "sample position"],
+    queries: Int[Tensor, "query position"],
+    *,
+    folder: Path,
+    settings: FactorSettings,
+    clock: Callable[[str], None] = lambda phase: None,
+) -> Callable[[float | None], Float[Tensor, "query sample"]]:
+    """Fit the factors into a folder, and return the influences as a function of the damping.
+
+    Arguments and errors are those of ``sequence_influence``, but that the module's own layers are
+    wrapped; the folder is the caller's to remove.
+    """
+    check_settings([None], settings)
     if settings.draws < 1:
         raise ConfigError(
             f"draws {settings.draws}; all labels of every token are too many: draw 1 or more"
         )
-    module = NextTokens(model if consume else copy.deepcopy(model)).eval()
     first = next(iter(module.parameters()))
     task = _NextTokenLosses(tracked(module, train[:1, :-1], settings.layers))
-    tell = clock or (lambda phase: None)
-    folder.mkdir(parents=True, exist_ok=True)
-    with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix="ekfac-") as scratch:
+    with quiet():
         factors = Factors(
-            module, task, dtype=first.dtype, device=first.device, folder=scratch, settings=settings
+            module, task, dtype=first.dtype, device=first.device, folder=folder, settings=settings
         )
         factors.fit_covariances(_own(train, settings, "factors"))
-        tell("covariances")
+        clock("covariances")
         factors.decompose()
-        tell("eigenvectors")
+        clock("eigenvectors")
         factors.fit_eigenvalues(_own(train, settings, "eigenvalues"))
-        tell("eigenvalues")
-        found = factors.scores(TensorDataset(train), TensorDataset(queries), damping)
-        tell("scores")
-    return -found.to(first.device)
+        clock("eigenvalues")
+
+    def score(damping: float | None) -> Tensor:
+        check_settings([damping], settings)
+        with quiet():
+            found = factors.scores(TensorDataset(train), TensorDataset(queries), damping)
+        return -found.to(first.device)
+
+    return score
 
 
 class _NextTokenLosses(Task):

@@ -147,6 +147,6 @@ def gradient_chunks(
     loss: ClassifierLoss, w: Float[Tensor, " parameter"], samples: int = CHUNK
 ) -> Iterator[Float[Tensor, "sample parameter"]]:
     """Yield the samples' own gradients, some samples at a time."""
-    double = loss.with_data(loss.inputs.to(w), loss.labels)
+    double = loss.like(w)
     for chosen in torch.arange(loss.sample_count, device=w.device).split(samples):
         yield double.sample_gradients(w, chosen)

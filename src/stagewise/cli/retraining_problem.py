@@ -11,12 +11,14 @@ import xarray as xr
 from torch import Tensor
 
 from stagewise.baselines.attributor import Trained
+from stagewise.cli.retraining_documents import new_model, read_documents
 from stagewise.config.retraining import DescentRecipe, ProblemStage, RetrainingProblem
 from stagewise.data import digits
 from stagewise.data.flips import flip
 from stagewise.data.labelled import Labelled
 from stagewise.models.classifier import ClassifierLoss
 from stagewise.models.conv import ConvLoss
+from stagewise.models.documents import DocumentLoss
 from stagewise.models.mlp import MLPLoss
 from stagewise.models.resnet9 import ResNet9Loss
 from stagewise.provenance import provenance
@@ -38,6 +40,8 @@ CHECKPOINTS = Schema(
         # Label that the training had.
         "given": (("sample",), "i"),
     },
+    # Weights that every training started from, where they are not drawn.
+    optional={"start": (("parameter",), "f")},
     coords={"sample": (("sample",), "U"), "step": (("checkpoint",), "i")},
     attrs=("labels", "train_loss", "query_loss", "query_accuracy"),
 )
@@ -67,6 +71,8 @@ class Problem(NamedTuple):
 def load_problem(settings: ProblemStage, labels: str = "clean") -> Problem:
     """Load the data and lay the network over it; labels are "clean" or "flipped"."""
     chosen = settings.problem
+    if chosen.started:
+        return _documents(settings)
     samples, asked = _samples(settings)
     given = samples.labels
     if labels == "flipped":
@@ -86,10 +92,18 @@ def load_problem(settings: ProblemStage, labels: str = "clean") -> Problem:
     return Problem(train, queries, samples, asked)
 
 
+def _documents(settings: ProblemStage) -> Problem:
+    """Return documents under a language model."""
+    where = device(settings.problem)
+    samples, asked, vocabulary = read_documents(settings)
+    train, queries = (torch.from_numpy(one.inputs).to(where) for one in (samples, asked))
+    loss = DocumentLoss(new_model(settings, vocabulary), train)
+    return Problem(loss, loss.with_data(queries, loss.labels), samples, asked)
+
+
 def device(chosen: RetrainingProblem) -> torch.device:
-    """Return where a problem is computed: digits are too small for a GPU."""
-    large = chosen.source.kind == "cifar10"
-    return torch.device("cuda" if large and torch.cuda.is_available() else "cpu")
+    """Return where a problem is computed: what is not large is too small for a GPU."""
+    return torch.device("cuda" if chosen.large and torch.cuda.is_available() else "cpu")
 
 
 def _samples(settings: ProblemStage) -> tuple[Labelled, Labelled]:
@@ -139,11 +153,19 @@ def read_trained(
     return Trained(
         problem.train,
         problem.queries if queries is None else queries,
-        torch.from_numpy(dataset["weights"].values).to(problem.train.inputs),
+        torch.from_numpy(dataset["weights"].values).to(problem.train.inputs.device),
         tuple(dataset["rate"].values.tolist()),
         seed,
         folder,
     )
+
+
+def read_start(path: Path, problem: Problem) -> Tensor | None:
+    """Return the weights that every training starts from, of a file of checkpoints, if any."""
+    dataset = netcdf.read(path, CHECKPOINTS)
+    if "start" not in dataset:
+        return None
+    return torch.from_numpy(dataset["start"].values).to(problem.train.inputs.device)
 
 
 def signed(

@@ -6,17 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import xarray as xr
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from stagewise.baselines.exact import gauss_newton
-from stagewise.cli.retraining_problem import Problem, load_problem, recipe_of
+from stagewise.cli.retraining_problem import Problem, load_problem, read_start, recipe_of
 from stagewise.config.retraining import ProblemStage
 from stagewise.data.subsets import check_subsets
 from stagewise.errors import ConfigError
-from stagewise.files import scratch_folder, sha256_json
+from stagewise.files import scratch_folder, sha256_file, sha256_json
 from stagewise.provenance import loaded_code
 from stagewise.storage import targets
 from stagewise.training.newton import minimise, newton
@@ -49,7 +48,11 @@ class Job(NamedTuple):
 
 
 def run_set(
-    settings: ProblemStage, job: Job, scratch: Path, identity: dict[str, Any]
+    settings: ProblemStage,
+    job: Job,
+    scratch: Path,
+    identity: dict[str, Any],
+    checkpoints: Path | None = None,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Retrain on every subset with every seed.
 
@@ -58,6 +61,7 @@ def run_set(
         job: The set.
         scratch: Folder under which blocks of subsets that are done are kept.
         identity: What else the set depends on.
+        checkpoints: File of the weights that every training starts from; None draws them.
 
     Returns:
         Targets, and the models that they were checked with.
@@ -76,8 +80,12 @@ def run_set(
         "code": loaded_code(),
     }
     whole |= {"masks": sha256_json(np.packbits(job.masks).tolist()), **identity}
+    start = None
+    if checkpoints is not None:
+        whole["checkpoints"] = sha256_file(checkpoints)
+        start = read_start(checkpoints, problem)
     with scratch_folder(scratch, whole) as folder:
-        weights, steps = _trained(settings, problem, job, folder)
+        weights, steps = _trained(settings, problem, job, folder, start)
     losses = problem.queries.losses(weights.flatten(0, 1)[None])[0]
     loss = losses.unflatten(0, weights.shape[:2]).double().cpu().numpy()
     some = checked_places(*weights.shape[:2])
@@ -122,17 +130,13 @@ def rederived(
     problem: Problem, weights: Float[Tensor, "model parameter"]
 ) -> Float[np.ndarray, "model query"]:
     """Return the queries' losses of stored models, in float64 and as a torch module."""
-    inputs, labels = problem.queries.inputs.double(), problem.queries.labels
-    with torch.no_grad():
-        found = [
-            F.cross_entropy(problem.queries.module(w.double())(inputs), labels, reduction="none")
-            for w in weights
-        ]
+    asked = problem.queries
+    found = [asked.module_losses(asked.module(w.double())) for w in weights]
     return torch.stack(found).cpu().numpy()
 
 
 def _trained(
-    settings: ProblemStage, problem: Problem, job: Job, folder: Path
+    settings: ProblemStage, problem: Problem, job: Job, folder: Path, start: Tensor | None
 ) -> tuple[Float[Tensor, "subset seed parameter"], int]:
     """Return the weights, and how many optimiser steps each run took."""
     recipe = settings.problem.recipe
@@ -157,5 +161,6 @@ def _trained(
         settings.seed,
         ("retraining", settings.name, job.name),
         job.first,
+        start,
     )
     return retrain(plan, folder, lambda line: print(line, flush=True)), recipe.steps

@@ -1,4 +1,4 @@
-"""Stage: the Bayesian influence's score by settings of the sampler, and every method's by seconds."""
+"""Stage: scores by settings of the sampler, and of every method by seconds, against retraining."""
 
 import sys
 from pathlib import Path

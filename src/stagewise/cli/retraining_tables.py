@@ -66,7 +66,7 @@ def retraining_tables(
     for name, table in made.items():
         with atomic_path(tables / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
-    write_numbers(retraining_numbers(made, found), numbers)
+    write_numbers(retraining_numbers(made, found, study=settings.study), numbers)
 
 
 def _candidates(

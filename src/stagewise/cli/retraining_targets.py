@@ -15,7 +15,13 @@ from stagewise.seeds import generator
 from stagewise.storage import netcdf, targets
 
 
-def retraining_targets(settings: TargetStage, scratch: Path, out: Path, models: Path) -> None:
+def retraining_targets(
+    settings: TargetStage,
+    scratch: Path,
+    out: Path,
+    models: Path,
+    checkpoints: Path | None = None,
+) -> None:
     """Draws the subsets and retrains, resuming where it was interrupted."""
     chosen = settings.problem.sets[settings.set_name]
     labels = load_problem(settings).samples.labels
@@ -27,9 +33,10 @@ def retraining_targets(settings: TargetStage, scratch: Path, out: Path, models: 
             f"number {first}; allowed are 0 to {len(masks) - 1}"
         )
     job = Job(settings.set_name, chosen.role, chosen.alpha, own, chosen.seeds, first)
-    found, kept = run_set(settings, job, scratch, {})
+    found, kept = run_set(settings, job, scratch, {}, checkpoints)
     netcdf.write(kept, models)
-    targets.write(signed(found, "retraining_targets", settings, {}), out)
+    inputs = {} if checkpoints is None else {"checkpoints": checkpoints}
+    targets.write(signed(found, "retraining_targets", settings, inputs), out)
 
 
 def _masks(chosen: SetSettings, labels: np.ndarray, settings: TargetStage) -> np.ndarray:

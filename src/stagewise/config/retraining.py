@@ -6,12 +6,22 @@ from pydantic import Field, model_validator
 
 from stagewise.config.base import Count, Name, NonNegative, Positive, Strict
 from stagewise.config.calibration import GoalSettings
+from stagewise.config.language import NetworkSettings, PretrainedSettings
 from stagewise.config.retraining_study import SensitivitySettings
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Role = Literal["scored", "tuning", "loo", "removal"]
 #: Attributors that are sampled; both come from the same chains.
 SAMPLED = ("bif", "bif_correlation")
+#: Networks by what they can be trained on.
+NETWORKS = {
+    "digits": ("mlp", "conv"),
+    "cifar10": ("resnet9",),
+    "docstrings": ("neox",),
+    "documents": ("pretrained",),
+}
+#: Networks that read documents.
+LANGUAGE = ("neox", "pretrained")
 #: Settings of every attributor: as many chances for each.
 SETTINGS = 9
 Method = Literal[
@@ -64,6 +74,58 @@ class Cifar10Source(Strict):
     kind: Literal["cifar10"]
     #: Folder that holds ``cifar-10-batches-py``.
     folder: str
+
+
+class DocstringSource(Strict):
+    """Short documents: the beginnings of an installed package's docstrings, in characters."""
+
+    kind: Literal["docstrings"]
+    #: Package whose docstrings are the documents.
+    package: str
+    #: Characters that are predicted in each.
+    length: int = Field(ge=4)
+    #: Package whose docstrings the network has read before.
+    pretraining: str
+
+
+class PiecesSource(Strict):
+    """Pieces of local or public documents, in the tokens of a public model."""
+
+    kind: Literal["documents"]
+    #: A .txt, .jsonl or .parquet file, a folder of them, or the name of a hub's data set.
+    path: str = Field(min_length=1)
+    #: Column, or JSON key, that holds the text.
+    column: str = "text"
+    #: Split of a hub's data set.
+    split: str = "train"
+    #: Repository id or local folder of the tokenizer.
+    tokenizer: str = Field(min_length=1)
+    #: Tokens that are predicted in each.
+    length: int = Field(ge=4)
+
+
+class PretrainingSettings(Strict):
+    """AdamW before the retraining; warms up, then stays."""
+
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    warmup: Count
+    weight_decay: NonNegative
+
+
+class NeoxNetwork(NetworkSettings):
+    """A GPT-NeoX model that is pretrained here; retraining starts from its weights."""
+
+    kind: Literal["neox"]
+    pretraining: PretrainingSettings
+
+
+class PublicNetwork(PretrainedSettings):
+    """A public GPT-NeoX model; retraining starts from its weights."""
+
+    #: Optimiser step of the checkpoint.
+    step: int = Field(ge=0)
 
 
 class CropSettings(Strict):
@@ -147,10 +209,15 @@ class FlipSettings(Strict):
 
 
 class RetrainingProblem(Strict):
-    """A network on images, and how often it is retrained on what."""
+    """A network on images or documents, and how often it is retrained on what."""
 
-    source: Annotated[DigitsSource | Cifar10Source, Field(discriminator="kind")] = DigitsSource()
-    network: Annotated[MlpNetwork | ConvNetwork | ResNet9Network, Field(discriminator="kind")]
+    source: Annotated[
+        DigitsSource | Cifar10Source | DocstringSource | PiecesSource, Field(discriminator="kind")
+    ] = DigitsSource()
+    network: Annotated[
+        MlpNetwork | ConvNetwork | ResNet9Network | NeoxNetwork | PublicNetwork,
+        Field(discriminator="kind"),
+    ]
     #: Training samples.
     train: Count
     #: Held-out samples whose losses are attributed.
@@ -166,6 +233,16 @@ class RetrainingProblem(Strict):
     subset_block: Count | None = None
     #: Its own sampling runs; None is ``retraining.sampled``.
     sampled: "SampledSettings | None" = None
+
+    @property
+    def large(self) -> bool:
+        """Whether it is for a GPU."""
+        return self.network.kind in ("resnet9", "pretrained")
+
+    @property
+    def started(self) -> bool:
+        """Whether every training starts from the same weights, which were trained before."""
+        return self.network.kind in LANGUAGE
 
     @model_validator(mode="after")
     def _fits(self) -> "RetrainingProblem":
@@ -193,20 +270,24 @@ class RetrainingProblem(Strict):
 
 
 def _check_images(problem: RetrainingProblem) -> None:
-    """Refuse networks that don't fit the images, and matrices that don't fit anywhere."""
-    large = problem.network.kind == "resnet9"
-    if large != (problem.source.kind == "cifar10"):
-        raise ValueError(
-            f"network.kind {problem.network.kind} on source.kind {problem.source.kind}; allowed "
-            "are resnet9 on cifar10, mlp and conv on digits"
-        )
-    if not large and problem.recipe.kind == "descent" and problem.recipe.crops:
-        raise ValueError("recipe.crops are for source.kind cifar10; leave them out for digits")
+    """Refuse networks that don't fit the data, and matrices that don't fit anywhere."""
+    source, network = problem.source.kind, problem.network.kind
+    if network not in NETWORKS[source]:
+        allowed = "; ".join(f"{' and '.join(those)} on {one}" for one, those in NETWORKS.items())
+        raise ValueError(f"network.kind {network} on source.kind {source}; allowed are {allowed}")
+    if source != "cifar10" and problem.recipe.kind == "descent" and problem.recipe.crops:
+        raise ValueError(f"recipe.crops are for source.kind cifar10; leave them out for {source}")
     exact = sorted(set(problem.methods) & {"exact_ggn", "exact_hessian"})
-    if large and exact:
+    if source != "digits" and exact:
         raise ValueError(
-            f"methods {exact} form a matrix of all pairs of parameters, which ResNet-9 has too "
+            f"methods {exact} form a matrix of all pairs of parameters, which a {network} has too "
             "many of; leave them out"
+        )
+    whole = problem.removal or problem.flips or any(x.role == "loo" for x in problem.sets.values())
+    if network in LANGUAGE and whole:
+        raise ValueError(
+            f"removal, flips and sets of role loo are not for {network}, whose documents have "
+            "neither labels nor weights; leave them out"
         )
 
 

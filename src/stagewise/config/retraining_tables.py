@@ -16,5 +16,7 @@ class RetrainingTableStage(Strict):
     resamplings: Annotated[int, Field(ge=100)]
     #: Chance that an interval holds the truth.
     level: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
+    #: Whether these are problems of ``make studies``, whose totals have keys of their own.
+    study: bool = False
     #: Ways to halve the seeds that the split-half correlation is a mean over, at most.
     splits: Count = 8

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, Int64
+from jaxtyping import Int, Int64, Num
 
 from stagewise.errors import ConfigError
 from stagewise.seeds import generator
@@ -13,19 +13,19 @@ class Labelled(NamedTuple):
     """Some samples of a data set.
 
     Attributes:
-        inputs: Features (sample, feature).
+        inputs: Features, float32, or tokens (sample, feature).
         labels: Classes from 0 (sample,).
         ids: "digit0000" and so on: the place in the source's order, whatever the split.
     """
 
-    inputs: Float32[np.ndarray, "sample feature"]
+    inputs: Num[np.ndarray, "sample feature"]
     labels: Int64[np.ndarray, " sample"]
     ids: list[str]
 
 
 def split(
     name: str,
-    inputs: Float32[np.ndarray, "sample feature"],
+    inputs: Num[np.ndarray, "sample feature"],
     labels: Int[np.ndarray, " sample"],
     seed: int,
     train: int,

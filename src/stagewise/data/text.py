@@ -49,14 +49,7 @@ def docstrings(package: str) -> Text:
     Raises:
         ConfigError: There is no such package, or it has no docstrings.
     """
-    found = importlib.util.find_spec(package) if package.isidentifier() else None
-    if found is None or not found.submodule_search_locations:
-        raise ConfigError(
-            f"language text: no installed package is called {package!r}; name one of the lock, "
-            "such as 'pandas'"
-        )
-    root = Path(next(iter(found.submodule_search_locations)))
-    text = "\n\n".join(_docstrings(root))
+    text = "\n\n".join(docstrings_of(package))
     counts = Counter(one for one in text if one == "\n" or " " <= one <= "~")
     characters = sorted(one for one, count in counts.items() if count >= RARE)
     if not characters:
@@ -67,6 +60,21 @@ def docstrings(package: str) -> Text:
     ids = table[codes]
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Text(ids[ids >= 0], characters, f"docstrings of {package} {version(package)}", digest)
+
+
+def docstrings_of(package: str) -> Iterator[str]:
+    """Yield the docstrings of an installed package one by one, as `docstrings` reads them.
+
+    Raises:
+        ConfigError: There is no such package.
+    """
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise ConfigError(
+            f"language text: no installed package is called {package!r}; name one of the lock, "
+            "such as 'pandas'"
+        )
+    return _docstrings(Path(next(iter(found.submodule_search_locations))))
 
 
 def _docstrings(root: Path) -> Iterator[str]:

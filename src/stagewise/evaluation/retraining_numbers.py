@@ -21,9 +21,15 @@ def alpha_word(alpha: float) -> str:
 
 
 def retraining_numbers(
-    tables: Mapping[str, pd.DataFrame], found: Mapping[str, Truth]
+    tables: Mapping[str, pd.DataFrame], found: Mapping[str, Truth], study: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Return all entries; see the module's functions for their keys."""
+    """Return all entries; see the module's functions for their keys.
+
+    Args:
+        tables: Every table of the stage, by name.
+        found: Retrainings by problem.
+        study: Whether totals are ``studies.models_trained`` and ``studies.self_check``.
+    """
     numbers: Found = {}
     numbers |= _scores(tables["retraining_lds"])
     numbers |= _differences(tables["retraining_difference"])
@@ -33,7 +39,7 @@ def retraining_numbers(
     numbers |= _removal(tables["retraining_removal"])
     numbers |= _signs(tables["retraining_signs"])
     numbers |= _mislabel(tables["retraining_mislabel"])
-    numbers |= _runs(found)
+    numbers |= {f"studies.{key}" if study else key: one for key, one in _runs(found).items()}
     entries: dict[str, dict[str, Any]] = {}
     for key, summary in numbers.items():
         entries |= as_numbers({key: summary}, PREFIX, SOURCE, _unit(key))
@@ -46,7 +52,7 @@ def _unit(key: str) -> str:
         return "s"
     if "megabytes" in words:
         return "MB"
-    return "nats" if words[0] in ("removal", "self_check") else ""
+    return "nats" if words[0] == "removal" or words[-1] == "self_check" else ""
 
 
 def _with_ends(key: str, row: Any, count: int) -> Found:

@@ -2,6 +2,8 @@
 
 import abc
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -35,6 +37,10 @@ class ClassifierLoss(PerSampleLoss):
     ) -> "ClassifierLoss":
         """Return the same network's losses on other samples (queries)."""
 
+    def like(self, w: Tensor) -> "ClassifierLoss":
+        """Return the same losses with inputs in the precision of w."""
+        return self.with_data(self.inputs.to(w), self.labels)
+
     @abc.abstractmethod
     def logits(
         self, w: Float[Tensor, "checkpoint chain parameter"], inputs: Float[Tensor, "sample input"]
@@ -62,6 +68,27 @@ class ClassifierLoss(PerSampleLoss):
     ) -> Float[Tensor, "sample parameter"]:
         """Return the gradients of single samples' losses: each a batch of one, of its own chain."""
         return self.mean_and_gradient(w.expand(1, len(samples), -1), samples[:, None])[1][0]
+
+    def accuracy(self, w: Float[Tensor, " parameter"]) -> float:
+        """Return the share of samples whose class w thinks likeliest."""
+        right = self.logits(w[None, None], self.inputs)[0, 0].argmax(-1) == self.labels
+        return float(right.double().mean())
+
+    def margin(
+        self, w: Float[Tensor, " parameter"], x: Float[Tensor, " input"], y: Int[Tensor, ""]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Return log(p_y / (1 - p_y)) and 1 - p_y of one sample; torch.func goes through it."""
+        logits = self.logits(w[None, None], x[None])[0, 0, 0]
+        own = torch.arange(len(logits), device=y.device) == y
+        others = logits.masked_fill(own, -torch.inf).logsumexp(0)
+        chosen = (logits * own).sum()
+        return chosen - others, torch.sigmoid(others - chosen)
+
+    def module_losses(self, module: nn.Module) -> Float[Tensor, " sample"]:
+        """Return the losses of a module that `module` returned, in its own precision."""
+        inputs = self.inputs.to(next(module.parameters()))
+        with torch.no_grad():
+            return F.cross_entropy(module(inputs), self.labels, reduction="none")
 
     @abc.abstractmethod
     def empty_module(self) -> nn.Sequential:

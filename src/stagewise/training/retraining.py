@@ -43,6 +43,7 @@ class Retraining(NamedTuple):
         root: Root seed.
         names: Of the random streams, from general to particular.
         first: Number of the first subset in the set that these are a part of.
+        start: Weights that every run starts from; None draws some for each.
     """
 
     loss: ClassifierLoss
@@ -53,6 +54,7 @@ class Retraining(NamedTuple):
     root: int
     names: tuple[str, ...]
     first: int = 0
+    start: Float[Tensor, " parameter"] | None = None
 
 
 def retrain(
@@ -97,7 +99,10 @@ def blocks(subsets: int, seeds: int, parameters: int = 1) -> Iterator[range]:
 def _block(job: Retraining, block: Sequence[int]) -> Float[Tensor, "subset seed parameter"]:
     runs = [(subset, seed) for subset in block for seed in range(job.seeds)]
     masks = job.masks[[subset for subset, _ in runs]]
-    start = module_init(job.loss, [_stream(job, "init", *run) for run in runs])
+    if job.start is None:
+        start = module_init(job.loss, [_stream(job, "init", *run) for run in runs])
+    else:
+        start = job.start.repeat(len(runs), 1)
     found = descend(
         job.loss,
         start,

@@ -14,6 +14,7 @@ from torch import Tensor
 from stagewise.baselines.attributor import Attributor, Score, Setting, Trained
 from stagewise.baselines.features import gradient_gram
 from stagewise.baselines.products import Products, gradient_products, layer_columns
+from stagewise.models.documents import DocumentLoss
 
 LAYERS = ("all", "first", "last")
 #: Samples whose products with one another, beside those with the queries, are a price one can pay
@@ -24,6 +25,8 @@ MOST_SQUARED = 10_000
 def prepare(given: Trained) -> Score:
     """Take the products of gradients of queries and samples, layer by layer."""
     many = given.queries.sample_count + given.train.sample_count > MOST_SQUARED
+    # Layers of a language model run over positions, which are not those of an image.
+    many |= isinstance(given.train, DocumentLoss)
     products = _of_gradients(given) if many else _of_grams(given)
 
     def score(layers: str, measure: str) -> Float[Tensor, "query sample"]:

@@ -2,6 +2,8 @@
 
 *plain*: similar samples help, whatever their labels; *same class*: those of another class neither
 help nor harm; *signed*: they harm. Self-similarity of the penultimate layer is the case of q = i.
+Documents are all of one class, so that for them the three are the same; their features are means
+over positions.
 """
 
 from itertools import product
@@ -12,16 +14,15 @@ from torch import Tensor
 
 from stagewise.baselines.attributor import Attributor, Score, Setting, Trained
 from stagewise.baselines.features import penultimate
+from stagewise.models.classifier import ClassifierLoss
+from stagewise.models.documents import DocumentLoss
 
 MEASURES, CLASSES = ("cosine", "dot", "distance"), ("plain", "same class", "signed")
 
 
 def prepare(given: Trained) -> Score:
     """Take the features."""
-    module = given.train.module(given.centre)
-    samples, asked = (
-        penultimate(module, one.inputs).double() for one in (given.train, given.queries)
-    )
+    samples, asked = (_features(one, given.centre) for one in (given.train, given.queries))
     same = given.queries.labels[:, None] == given.train.labels
     factor = {
         "plain": torch.ones_like(same, dtype=torch.float64),
@@ -33,6 +34,12 @@ def prepare(given: Trained) -> Score:
         return -_similarity(asked, samples, measure) * factor[classes]
 
     return score
+
+
+def _features(loss: ClassifierLoss, w: Tensor) -> Tensor:
+    if isinstance(loss, DocumentLoss):
+        return loss.features(w).double()
+    return penultimate(loss.module(w), loss.inputs).double()
 
 
 def _similarity(asked: Tensor, samples: Tensor, measure: str) -> Tensor:

@@ -8,6 +8,8 @@ independent ±1, a new one for each member), Φ those of the training samples an
 how much sample i raises the query's margin. A margin that rises is a loss that falls, at a rate
 that is the query's alone: the score is -τ. λ is given as a share of the mean of Φ'Φ's diagonal.
 
+Of a document, margins and q are means over its tokens.
+
 The formula of the package traker (``BasicScoreComputer``, ``ImageClassificationModelOutput``),
 written out over the batched gradients of all members, which are at hand.
 
@@ -113,16 +115,9 @@ def margin_gradients(
 
 def _margin_chunks(loss: ClassifierLoss, w: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield what `margin_gradients` returns, some samples at a time."""
-
-    def margin(w: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = loss.logits(w[None, None], x[None])[0, 0, 0]
-        own = torch.arange(len(logits), device=y.device) == y
-        others = logits.masked_fill(own, -torch.inf).logsumexp(0)
-        chosen = (logits * own).sum()
-        return chosen - others, torch.sigmoid(others - chosen)
-
-    each = torch.func.vmap(torch.func.grad(margin, has_aux=True), in_dims=(None, 0, 0))
-    for chunk in zip(loss.inputs.to(w).split(CHUNK), loss.labels.split(CHUNK), strict=True):
+    own = loss.like(w)
+    each = torch.func.vmap(torch.func.grad(own.margin, has_aux=True), in_dims=(None, 0, 0))
+    for chunk in zip(own.inputs.split(CHUNK), own.labels.split(CHUNK), strict=True):
         yield each(w, *chunk)
 
 
