@@ -51,7 +51,7 @@ def needs_gpu(config: Root) -> list[str]:
     retraining = [
         f"retraining.problems.{name}"
         for name, problem in config.retraining.problems.items()
-        if problem.source.kind == "cifar10"
+        if problem.large
     ]
     return language + vision + retraining
 

@@ -61,7 +61,7 @@ class DocumentLoss(ClassifierLoss):
         return int(self._model.config.vocab_size)
 
     def with_data(
-        self, inputs: Int[Tensor, "document position"], labels: Int[Tensor, " document"]
+        self, inputs: Int[Tensor, "other position"], labels: Int[Tensor, "..."]
     ) -> "DocumentLoss":
         """Return the same model's losses on other documents; labels say nothing."""
         return DocumentLoss(self._model, inputs)

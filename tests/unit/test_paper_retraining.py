@@ -1,0 +1,79 @@
+"""The sections on the studies of retraining. Caught: another study's number, a gap that is hidden."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typst
+from pypdf import PdfReader
+
+from stagewise.storage.metrics import number
+from support.repository import ROOT
+
+SENSITIVITY, LANGUAGE = "retraining.sensitivity.", "retraining.language."
+
+
+def section(folder: Path, studies: dict[str, Any]) -> str:
+    """Typesets the sections alone and returns their text."""
+    for name in ("numbers", "settings", "studies", "bench", "gpu"):
+        path = folder / f"generated/{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(studies if name == "studies" else {}), encoding="utf-8")
+    for name in ("lib.typ", "sections/retraining_study.typ"):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text((ROOT / "paper" / name).read_text(encoding="utf-8"), encoding="utf-8")
+    entry, out = folder / "main.typ", folder / "main.pdf"
+    entry.write_text(
+        '#set heading(numbering: "1")\n#figure(kind: table, caption: [Scores.], [1]) <tab-lds>\n'
+        '#include "sections/retraining_study.typ"'
+    )
+    out.write_bytes(typst.compile(str(entry), root=str(folder), ignore_system_fonts=True))
+    text = " ".join(page.extract_text() for page in PdfReader(out).pages)
+    return " ".join(text.replace("\u200b", "").split())
+
+
+@pytest.fixture
+def record() -> dict[str, Any]:
+    found = {
+        SENSITIVITY + "grid_min": number(0.111, n=48, source="s"),
+        SENSITIVITY + "grid_median": number(0.777, n=48, source="s"),
+        SENSITIVITY + "grid_max": number(0.888, n=48, source="s"),
+        SENSITIVITY + "gradients.sgld_full_plain": number(0.52, se=0.03, n=96, source="s"),
+        SENSITIVITY + "difference.sgld_less_calibrated_full_plain": number(
+            -0.31, se=0.02, n=96, source="s"
+        ),
+        SENSITIVITY + "speed.ekfac": number(0.654, se=0.012, source="s"),
+        SENSITIVITY + "seconds.ekfac": number(7.25, unit="s", source="s"),
+        LANGUAGE + "lds.alpha50.trak": number(0.432, se=0.021, n=64, source="s"),
+        LANGUAGE + "lds.alpha50.trak_low": number(0.39, source="s"),
+        LANGUAGE + "seconds.trak": number(3.21, unit="s", source="s"),
+        LANGUAGE + "ceiling.alpha50": number(0.9, se=0.01, n=2, source="s"),
+    }
+    return {"commit": "0123456789ab", "date": "2026-01-31", "numbers": found}
+
+
+def test_what_was_not_run_says_so(tmp_path: Path) -> None:
+    text = section(tmp_path, {})
+    assert "Settings of the sampler: not run: make studies" in text
+    assert "A language model: not run: make studies" in text
+
+
+def test_recorded_numbers_are_printed_in_their_places(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
+    text = section(tmp_path, record)
+    for part in (
+        "Over 48 cells",
+        "from 0.111 to 0.888 with a median of 0.777",
+        "−0.310 ± 0.020 (overdamped)",
+        "EK-FAC 0.654 ± 0.012 7.25",
+        "TRAK 0.432 ± 0.021 3.21",
+        "noise ceiling 0.900 ± 0.010",
+        "2026-01-31",
+        "No setting was chosen from these numbers",
+    ):
+        assert part in text, part
+    assert "0.39" not in text
+    assert "A language model: not run" not in text
