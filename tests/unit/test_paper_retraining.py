@@ -1,4 +1,4 @@
-"""The sections on the studies of retraining. Caught: another study's number, a gap that is hidden."""
+"""Sections on the studies of retraining. Caught: another study's number, a gap that is hidden."""
 
 import json
 from pathlib import Path

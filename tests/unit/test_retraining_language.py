@@ -228,7 +228,7 @@ def test_features_are_the_last_layers_inputs(given: Trained) -> None:
     with torch.no_grad():
         logits = module(given.train.inputs[:, :-1])
     # The last layer is linear: mean features give mean logits.
-    close(features @ module.model.embed_out.weight.mT, logits.mean(1))
+    close(features @ module.model.get_output_embeddings().weight.mT, logits.mean(1))
 
 
 def test_trainings_start_from_the_pretrained_weights(world: Path, given: Trained) -> None:

@@ -117,7 +117,7 @@ class DocumentLoss(ClassifierLoss):
             parts[name] = w[start : start + one.numel()].view(one.shape)
             start += one.numel()
         (logits,) = torch.func.functional_call(module, parts, (x[None, :-1],))
-        own = torch.nn.functional.one_hot(x[1:], logits.shape[-1]).bool()
+        own = torch.arange(logits.shape[-1], device=x.device) == x[1:, None]
         others = logits.masked_fill(own, -torch.inf).logsumexp(-1)
         chosen = (logits * own).sum(-1)
         return (chosen - others).mean(), torch.sigmoid(others - chosen).mean()
