@@ -17,7 +17,7 @@ from stagewise.calibration import settings as calibration_file
 from stagewise.calibration.curvature import Curvature
 from stagewise.calibration.settings import Calibration
 from stagewise.cli.retraining_problem import load_problem, read_trained
-from stagewise.cli.retraining_sensitivity import PREDICTIONS, chosen_of, retraining_sensitivity
+from stagewise.cli.retraining_sensitivity import chosen_of, retraining_sensitivity
 from stagewise.cli.retraining_targets import retraining_targets
 from stagewise.cli.retraining_train import retraining_train
 from stagewise.config.base import parse
@@ -34,6 +34,7 @@ from stagewise.evaluation.retraining_sensitivity import (
 )
 from stagewise.evaluation.retraining_tables import Plan
 from stagewise.storage import netcdf
+from stagewise.storage.predictions import PREDICTIONS
 from support.retraining_files import make_scores, make_targets, subsets
 
 HAND = {

@@ -10,9 +10,7 @@ SENSITIVITY_TABLES = ["retraining_sensitivity", "retraining_speed"]
 
 def of_study(path):
     """The file of the problem whose sampler is varied."""
-    return path.format(
-        rproblem=SENSITIVITY.problem, labels="clean", rset="scored_a50"
-    )
+    return path.format(rproblem=SENSITIVITY.problem, labels="clean", rset="scored_a50")
 
 
 def cells_from(first):

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stagewise.config.retraining import NeoxNetwork, ProblemStage
+from stagewise.config.retraining import ProblemStage
+from stagewise.config.retraining_data import NeoxNetwork
 from stagewise.data import short_documents
 from stagewise.data.documents import documents
 from stagewise.data.labelled import Labelled, split

@@ -27,25 +27,7 @@ from stagewise.provenance import loaded_code
 from stagewise.sampling.kernels.by_name import WITH_FRICTION
 from stagewise.storage import netcdf
 from stagewise.storage import targets as targets_file
-from stagewise.storage.schema import Schema
-
-PREDICTIONS = Schema(
-    name="stagewise.retraining_predictions",
-    version=1,
-    variables={
-        # Σ_{i∈S} s(q, i); NaN where the chains diverged.
-        "prediction": (("cell", "subset", "query"), "f"),
-        # Wall seconds of the chains, and with those of the calibration before them.
-        "seconds": (("cell",), "f"),
-        "seconds_all": (("cell",), "f"),
-        # Full gradients' worth of samples that the chains passed, in all.
-        "passes": (("cell",), "f"),
-        # γ/nβ that was sampled.
-        "damping": (("cell",), "f"),
-        "dropped": (("cell",), "i"),
-    },
-    coords={"cell": (("cell",), "U")},
-)
+from stagewise.storage.predictions import PREDICTIONS
 
 
 class Sampled(NamedTuple):

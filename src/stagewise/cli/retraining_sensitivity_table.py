@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from stagewise.cli.retraining_sensitivity import PREDICTIONS
 from stagewise.cli.stage import stage
 from stagewise.config.retraining_study_stages import SensitivityTableStage
 from stagewise.evaluation.bootstrap import LEVEL
@@ -20,6 +19,7 @@ from stagewise.files import atomic_path
 from stagewise.storage import netcdf
 from stagewise.storage import targets as targets_file
 from stagewise.storage.metrics import write_numbers
+from stagewise.storage.predictions import PREDICTIONS
 
 
 def retraining_sensitivity_table(
