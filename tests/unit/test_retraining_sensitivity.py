@@ -36,6 +36,7 @@ from stagewise.evaluation.retraining_tables import Plan
 from stagewise.storage import netcdf
 from stagewise.storage.predictions import PREDICTIONS
 from support.retraining_files import make_scores, make_targets, subsets
+from support.retraining_tables import study_tables
 
 HAND = {
     "sgld": {
@@ -295,6 +296,9 @@ def test_numbers_and_the_speed_of_all(tables: tuple) -> None:
         }
     )
     speed = speed_table(scores, cost, "tiny")
+    # The figures' tables have the columns of these.
+    for name, made in (("retraining_sensitivity", scores), ("retraining_speed", speed)):
+        assert set(made) == set(study_tables()[name])
     assert speed["method"].tolist() == ["ekfac", *["bif"] * 4]
     assert set(speed[speed["kind"] == "budget"]["seconds"]) == {5.0}
     numbers = sensitivity_numbers(scores, gaps, speed)

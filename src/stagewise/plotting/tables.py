@@ -65,6 +65,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "retraining_removal": "problem method k value low high",
             "retraining_signs": "problem judge scope method value low high",
             "retraining_mislabel": "problem method value se",
+            "retraining_sensitivity": "axis name damping n_beta step chains draws kernel potential"
+            " batch_size control_variate settings optimiser_step value se low high",
+            "retraining_speed": "method kind seconds value low high",
             "vision_influence": "run method query side rank sample value conflict flipped pixels"
             " query_pixels",
         }.items()

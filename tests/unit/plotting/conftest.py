@@ -15,7 +15,7 @@ from support.calibration_tables import calibration_tables
 from support.conformance_table import conformance_table
 from support.language_tables import language_tables
 from support.multitask_tables import multitask_tables
-from support.retraining_tables import retraining_tables
+from support.retraining_tables import retraining_tables, study_tables
 from support.scaling_table import scaling_table
 from support.toy_tables import toy_tables
 from support.vision_tables import vision_tables
@@ -26,7 +26,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
     """All tables as a figure reads them: through files."""
     others = {"conformance": conformance_table(), "bench_costs": bench_costs()}
     made = toy_tables() | calibration_tables() | language_tables() | multitask_tables()
-    made |= vision_tables() | retraining_tables() | others
+    made |= vision_tables() | retraining_tables() | study_tables() | others
     made |= {"scaling": scaling_table()}
     folder = tmp_path_factory.mktemp("tables")
     for name, table in made.items():
