@@ -16,7 +16,7 @@ SENSITIVITY, LANGUAGE = "retraining.sensitivity.", "retraining.language."
 
 def section(folder: Path, studies: dict[str, Any]) -> str:
     """Typesets the sections alone and returns their text."""
-    for name in ("numbers", "settings", "studies", "bench", "gpu"):
+    for name in ("numbers", "settings", "studies", "bench", "gpu", "cluster"):
         path = folder / f"generated/{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(studies if name == "studies" else {}), encoding="utf-8")

@@ -20,7 +20,7 @@ FILES = (ROOT / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk")
 CONFIGS = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
 BLOCK = re.compile(r"^(?:use )?rule (?P<name>\w+)[^\n]*:\n(?P<body>(?:(?: {4}[^\n]*)?\n)+)", re.M)
 #: Parameters that are a flag and its values, or nothing.
-FLAGS = {"calibration", "mislabel", "search"}
+FLAGS = {"calibration", "mislabel", "search", "checkpoints"}
 FORBIDDEN = ("run", "script", "notebook", "wrapper", "checkpoint", "scattergather")
 
 

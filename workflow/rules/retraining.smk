@@ -50,13 +50,13 @@ rule retraining_targets:
     params:
         settings=lambda w: settings(set_name=w.rset, **of_retraining(w.rproblem)),
         scratch=f"{CONFIG.results}/scratch",
-        start=lambda w, input: (
+        checkpoints=lambda w, input: (
             ["--checkpoints", input.checkpoints] if input.checkpoints else []
         ),
         code=digest("stagewise.cli.retraining_targets"),
     shell:
         "python -m stagewise.cli.retraining_targets --settings {params.settings:q}"
-        " --scratch {params.scratch:q} {params.start:q} --out {output.targets:q} --models {output.models:q}"
+        " --scratch {params.scratch:q} {params.checkpoints:q} --out {output.targets:q} --models {output.models:q}"
         " > {log:q} 2>&1"
 
 
@@ -84,13 +84,13 @@ rule retraining_block:
     params:
         settings=lambda w: settings(**rt_block(w), **of_retraining(w.rproblem)),
         scratch=f"{CONFIG.results}/scratch",
-        start=lambda w, input: (
+        checkpoints=lambda w, input: (
             ["--checkpoints", input.checkpoints] if input.checkpoints else []
         ),
         code=digest("stagewise.cli.retraining_targets"),
     shell:
         "python -m stagewise.cli.retraining_targets --settings {params.settings:q}"
-        " --scratch {params.scratch:q} {params.start:q} --out {output.targets:q} --models {output.models:q}"
+        " --scratch {params.scratch:q} {params.checkpoints:q} --out {output.targets:q} --models {output.models:q}"
         " > {log:q} 2>&1"
 
 
@@ -312,8 +312,8 @@ rule retraining_mislabel:
 # Every attributor against the same retrainings.
 rule retraining_tables:
     input:
-        targets=rt_targets(COMPARED),
-        scores=rt_all_scores(COMPARED),
+        targets=rt_targets(RT_COMPARED),
+        scores=rt_all_scores(RT_COMPARED),
         mislabel=rt_mislabelled(),
         code=code("stagewise.cli.retraining_tables"),
     output:

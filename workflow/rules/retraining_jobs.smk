@@ -2,7 +2,7 @@
 RETRAINING = CONFIG.retraining
 RETRAINED = RETRAINING.problems
 # Problems of the default run; the rules are those of the studies' too.
-COMPARED = {
+RT_COMPARED = {
     name: problem
     for name, problem in RETRAINED.items()
     if name not in RETRAINING.studies
@@ -81,7 +81,7 @@ def rt_mislabelled():
     """Files of detectors of flipped labels."""
     return [
         RT_MISLABEL.format(rproblem=name, method=method)
-        for name, problem in COMPARED.items()
+        for name, problem in RT_COMPARED.items()
         if problem.flips
         for method in problem.flips.methods
     ]
@@ -181,7 +181,7 @@ def rt_target_benchmarks(name):
 def rt_benchmarks():
     """Benchmark files of the default run."""
     found = ["retraining_tables"]
-    for name, problem in COMPARED.items():
+    for name, problem in RT_COMPARED.items():
         found += [f"retraining_train/{name}_clean", f"retraining_calibrate/{name}"]
         found += rt_target_benchmarks(name)
         found += [f"retraining_sample/{name}_{setting}" for setting in RT_SETTINGS]
