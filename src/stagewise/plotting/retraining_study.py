@@ -74,7 +74,7 @@ def _draw_budget(ax: Axes, rows: pd.DataFrame) -> None:
     groups = list(rows.groupby("chains"))
     for colour, (chains, own) in zip(shades(len(groups)), groups, strict=True):
         own = own.sort_values("draws")
-        ends = [own["value"] - own["low"], own["high"] - own["value"]]
+        ends = _ends(own)
         label = f"{chains} chains"
         ax.errorbar(
             own["draws"], own["value"], yerr=ends, color=colour, marker="o", ms=2.5, label=label
@@ -93,6 +93,11 @@ def _draw_checkpoints(ax: Axes, rows: pd.DataFrame) -> None:
     ax.plot(own["optimiser_step"], own["value"], color=palette.GREY, linewidth=0.6, zorder=0)
     ax.set_xlabel("training step of the checkpoint")
     ax.set_ylabel(_SCORE)
+
+
+def _ends(rows: pd.DataFrame) -> np.ndarray:
+    """Returns how far intervals reach below and above their values."""
+    return np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]])
 
 
 def _draw_down(ax: Axes, rows: pd.DataFrame, words: list[str]) -> None:
@@ -119,7 +124,7 @@ def draw_retraining_speed(figure: Figure, tables: Mapping[str, pd.DataFrame]) ->
     ax.errorbar(
         budget["seconds"].clip(lower=_FREE),
         budget["value"],
-        yerr=[budget["value"] - budget["low"], budget["high"] - budget["value"]],
+        yerr=_ends(budget),
         color=METHODS["bif"].colour,
         marker=".",
         markersize=3,
