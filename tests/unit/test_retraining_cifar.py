@@ -220,8 +220,8 @@ def bad(**update: object) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ("refused", "message"),
     [
-        (bad(source={"kind": "digits"}), "resnet9 on cifar10, mlp and conv on digits"),
-        (bad(network={"kind": "mlp", "hidden": [4]}), "resnet9 on cifar10, mlp and conv on digits"),
+        (bad(source={"kind": "digits"}), "mlp and conv on digits; resnet9 on cifar10"),
+        (bad(network={"kind": "mlp", "hidden": [4]}), "mlp and conv on digits; resnet9 on cifar10"),
         (bad(methods=["exact_ggn", "random"]), r"\['exact_ggn'\] form a matrix"),
     ],
 )
