@@ -160,6 +160,10 @@ def sensitivity() -> pd.DataFrame:
                 spacing=6,
             )
         },
+        replicas=2,
+        replica_dampings=(1e-2,),
+        replica_chains=8,
+        replica_draws=10,
         cell_block=4,
     )
     found = cells(chosen, 3)

@@ -44,6 +44,11 @@ def record() -> dict[str, Any]:
         SENSITIVITY + "difference.sgld_less_calibrated_full_plain": number(
             -0.31, se=0.02, n=96, source="s"
         ),
+        SENSITIVITY + "gap.damping30.damping": number(0.003, source="s"),
+        SENSITIVITY + "gap.damping30.limit": number(0.855, se=0.006, n=96, source="s"),
+        SENSITIVITY + "gap.damping30.draws": number(0.071, se=0.003, n=96, source="s"),
+        SENSITIVITY + "gap.damping30.law": number(-0.003, se=0.002, n=96, source="s"),
+        SENSITIVITY + "gap.damping30.draws_run": number(6400.0, source="s"),
         SENSITIVITY + "speed.ekfac": number(0.654, se=0.012, source="s"),
         SENSITIVITY + "seconds.ekfac": number(7.25, unit="s", source="s"),
         LANGUAGE + "lds.alpha50.trak": number(0.432, se=0.021, n=64, source="s"),
@@ -68,6 +73,8 @@ def test_recorded_numbers_are_printed_in_their_places(
         "Over 48 cells",
         "from 0.111 to 0.888 with a median of 0.777",
         "−0.310 ± 0.020 (overdamped)",
+        "At a damping of 0.00300 draws take 0.0710 ± 0.0030 and the law −0.0030 ± 0.0020, nothing",
+        "single runs of 6400 draws",
         "EK-FAC 0.654 ± 0.012 7.25",
         "TRAK 0.432 ± 0.021 3.21",
         "noise ceiling 0.900 ± 0.010",
@@ -77,3 +84,18 @@ def test_recorded_numbers_are_printed_in_their_places(
         assert part in text, part
     assert "0.39" not in text
     assert "A language model: not run" not in text
+
+
+def test_a_law_that_takes_something_is_not_called_nothing(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
+    record["numbers"][SENSITIVITY + "gap.damping30.law"] = number(0.06, se=0.002, source="s")
+    text = section(tmp_path, record)
+    assert "the law 0.0600 ± 0.0020." in text
+    assert "nothing within its error" not in text
+
+
+def test_a_record_from_before_the_replicas_says_so(tmp_path: Path, record: dict[str, Any]) -> None:
+    old = {key: one for key, one in record["numbers"].items() if ".gap." not in key}
+    text = section(tmp_path, {**record, "numbers": old})
+    assert "Draws or law? not run: make studies" in text

@@ -27,6 +27,7 @@ from stagewise.config.retraining_study_stages import SensitivityStage
 from stagewise.errors import ConfigError, SchemaError
 from stagewise.evaluation.bootstrap import LEVEL
 from stagewise.evaluation.lds import lds, predicted, realised
+from stagewise.evaluation.retraining_gap import COLUMNS
 from stagewise.evaluation.retraining_sensitivity import (
     sensitivity_numbers,
     sensitivity_tables,
@@ -63,6 +64,10 @@ STUDY = {
     "potentials": ["plain", "recentred"],
     "batch_sizes": [16],
     "by_hand": HAND,
+    "replicas": 3,
+    "replica_dampings": [1.0, 2.0],
+    "replica_chains": 16,
+    "replica_draws": 10,
     "cell_block": 4,
 }
 SAMPLED = {
@@ -143,6 +148,7 @@ def test_cells_of_an_axis_differ_in_it_alone() -> None:
         "kernels": {"kernel", "potential"},
         "gradients": {"potential", "batch_size", "control_variate", "settings", "kernel"},
         "checkpoints": {"checkpoint"},
+        "replicas": {"damping", "chains", "draws"},
     }
     base = named("checkpoint_0").model_dump(exclude={"name", "axis", "checkpoint"})
     counts = dict.fromkeys(free, 0)
@@ -153,7 +159,8 @@ def test_cells_of_an_axis_differ_in_it_alone() -> None:
             key: base[key] for key in base if key in own
         }
     # Gradients: full of both potentials, and three kinds of minibatch, calibrated and by hand.
-    assert counts == {"grid": 8, "budget": 4, "kernels": 4, "gradients": 10, "checkpoints": 3}
+    wanted = {"grid": 8, "budget": 4, "kernels": 4, "gradients": 10, "checkpoints": 3}
+    assert counts == {**wanted, "replicas": 6}
 
 
 def test_the_base_cell_is_the_calibration_with_another_budget() -> None:
@@ -301,7 +308,7 @@ def test_numbers_and_the_speed_of_all(tables: tuple) -> None:
         assert set(made) == set(study_tables()[name])
     assert speed["method"].tolist() == ["ekfac", *["bif"] * 4]
     assert set(speed[speed["kind"] == "budget"]["seconds"]) == {5.0}
-    numbers = sensitivity_numbers(scores, gaps, speed)
+    numbers = sensitivity_numbers(scores, gaps, speed, pd.DataFrame(columns=list(COLUMNS)))
     start = "retraining.sensitivity."
     assert numbers[start + "grid.000"]["value"] is None
     assert numbers[start + "budget.c8_d20"]["n"] == 24

@@ -67,11 +67,13 @@ rule retraining_sensitivity_table:
         ),
         targets=of_study(RT_TARGETS),
         cost="<results>/tables/retraining_cost.csv",
+        exact=rt_scores(SENSITIVITY.problem, ["exact_hessian", "exact_ggn"]),
         code=code("stagewise.cli.retraining_sensitivity_table"),
     output:
         table="<results>/studies/tables/retraining_sensitivity.csv",
         differences="<results>/studies/tables/retraining_sensitivity_difference.csv",
         speed="<results>/studies/tables/retraining_speed.csv",
+        gap="<results>/studies/tables/retraining_gap.csv",
         numbers="<results>/studies/retraining/numbers_sensitivity.json",
     log:
         "<logs>/retraining_sensitivity_table.log",
@@ -95,6 +97,7 @@ rule retraining_sensitivity_table:
     shell:
         "python -m stagewise.cli.retraining_sensitivity_table --settings {params.settings:q}"
         " --predictions {input.predictions:q} --targets {input.targets:q} --cost {input.cost:q}"
+        " --exact {input.exact:q} --gap {output.gap:q}"
         " --table {output.table:q} --differences {output.differences:q} --speed {output.speed:q}"
         " --numbers {output.numbers:q}"
         " > {log:q} 2>&1"

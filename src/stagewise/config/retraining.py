@@ -271,6 +271,11 @@ class RetrainingSettings(Strict):
                 f"sensitivity.problem {self.sensitivity.problem!r} needs a set scored_a50 and a "
                 "recipe of kind descent, whose checkpoints are sampled"
             )
+        if not {"exact_hessian", "exact_ggn"} <= set(studied.methods):
+            raise ValueError(
+                f"sensitivity.problem {self.sensitivity.problem!r} needs exact_hessian and "
+                "exact_ggn among its methods, which replicas are compared with"
+            )
         return self
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from stagewise.config.base import Count, Name, Positive, Strict
 from stagewise.config.calibration import WITH_FRICTION
 
-Axis = Literal["grid", "budget", "kernels", "gradients", "checkpoints"]
+Axis = Literal["grid", "budget", "kernels", "gradients", "checkpoints", "replicas"]
 Kernel = Literal["sgld", "underdamped", "baoab"]
 Potential = Literal["plain", "recentred"]
 Estimator = Literal["full", "minibatch", "control_variate"]
@@ -63,6 +63,13 @@ class SensitivitySettings(Strict):
     batch_sizes: tuple[Count, ...]
     #: Settings beside the calibration's that gradients are compared at.
     by_hand: dict[Name, HandSettings]
+    #: Runs that differ in their random streams alone, at each of some γ/nβ: those that an exact
+    #: influence is there for.
+    replicas: int = Field(ge=2)
+    replica_dampings: tuple[Positive, ...] = Field(min_length=1)
+    #: Chains and draws per chain of each.
+    replica_chains: int = Field(ge=8)
+    replica_draws: int = Field(ge=8)
     #: Cells of one job.
     cell_block: Count
 
@@ -114,6 +121,7 @@ def cells(of: SensitivitySettings, checkpoints: int) -> list[Cell]:
             Cell(name=f"checkpoint_{place}", axis="checkpoints", checkpoint=place, **base)
             for place in range(checkpoints)
         ),
+        *_replicas(of, base),
     ]
 
 
@@ -140,6 +148,15 @@ def _budget(of: SensitivitySettings, base: dict[str, float]) -> list[Cell]:
         )
         for chains in of.budget_chains
         for draws in of.budget_draws
+    ]
+
+
+def _replicas(of: SensitivitySettings, base: dict[str, float]) -> list[Cell]:
+    budget = {"chains": of.replica_chains, "draws": of.replica_draws}
+    return [
+        Cell(name=f"replica_{i}_{k}", axis="replicas", **{**base, **budget, "damping": damping})
+        for i, damping in enumerate(of.replica_dampings)
+        for k in range(of.replicas)
     ]
 
 

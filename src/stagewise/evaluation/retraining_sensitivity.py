@@ -18,6 +18,7 @@ from stagewise.evaluation.bootstrap import interval
 from stagewise.evaluation.curves import Summary
 from stagewise.evaluation.lds import lds, realised, resampled
 from stagewise.evaluation.records import as_numbers, exact
+from stagewise.evaluation.retraining_gap import gap_numbers
 from stagewise.evaluation.retraining_tables import BIF, Plan
 
 PREFIX, SOURCE = "retraining.sensitivity", "retraining_sensitivity_table"
@@ -134,9 +135,9 @@ def speed_table(scores: pd.DataFrame, cost: pd.DataFrame, problem: str) -> pd.Da
 
 
 def sensitivity_numbers(
-    scores: pd.DataFrame, gaps: pd.DataFrame, speed: pd.DataFrame
+    scores: pd.DataFrame, gaps: pd.DataFrame, speed: pd.DataFrame, behind: pd.DataFrame
 ) -> dict[str, dict[str, Any]]:
-    """Return ``{axis}.{cell}``, ``difference.{one}_less_{other}``, seconds and the grid's range.
+    """Return ``{axis}.{cell}``, ``difference.{one}_less_{other}``, seconds, the grid's range, gaps.
 
     n counts subsets; every key begins with ``retraining.sensitivity``.
     """
@@ -156,5 +157,6 @@ def sensitivity_numbers(
     if len(grid):
         for word in ("min", "median", "max"):
             found[f"grid_{word}"] = exact(float(getattr(grid, word)()), len(grid))
+    found |= gap_numbers(behind)
     units = {"seconds": "s"}
     return as_numbers(found, PREFIX, SOURCE, units)
