@@ -105,31 +105,9 @@ def image_loss(
 ) -> ModuleLoss:
     """Return l_i(w) = -log p_w(y_i | x_i), nats, with statistics of BatchNorm frozen."""
     loss = partial(F.cross_entropy, reduction="none")
-    return _ImageLoss(
+    return PiecewiseLoss(
         module, loss, inputs, labels, checkpoints=states, vectorize=False, at_once=CHUNK
     )
-
-
-class _ImageLoss(PiecewiseLoss):
-    """``PiecewiseLoss`` that passes all samples through chains at one place once for them all.
-
-    Chains start at their checkpoint; a full gradient for each took as long as a fifth of their
-    steps.
-    """
-
-    def mean_and_gradient(
-        self,
-        w: Float[Tensor, "checkpoint chain parameter"],
-        batch: Int[Tensor, "chain batch"] | None,
-    ) -> tuple[
-        Float[Tensor, "checkpoint chain"],
-        Float[Tensor, "checkpoint chain parameter"],
-    ]:
-        """Return the mean loss and its gradient."""
-        if batch is not None or w.shape[1] == 1 or not bool((w == w[:, :1]).all()):
-            return super().mean_and_gradient(w, batch)
-        mean, gradient = super().mean_and_gradient(w[:, :1], None)
-        return mean.expand(w.shape[:2]).clone(), gradient.expand(w.shape).clone()
 
 
 def _floats(module: nn.Module) -> dict[str, Tensor]:

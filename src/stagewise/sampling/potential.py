@@ -86,6 +86,17 @@ class Potential:
         """Return the gradient of U with L_n replaced by the batch mean; None is the full mean."""
         return self.assemble(self.loss_gradient(w, batch).gradient, w, batch)
 
+    def starting_gradient(
+        self, position: Float[Tensor, "checkpoint chain parameter"]
+    ) -> Float[Tensor, "checkpoint chain parameter"]:
+        """Return the full gradient where chains start: one pass for all that start at w*."""
+        at_centre = self.centre[:, None].expand_as(position)
+        if position.shape[1] == 1 or not torch.equal(position, at_centre):
+            return self.gradient(position)
+        known = self._centre_gradient
+        one = self.loss_gradient(position[:, :1]).gradient[:, 0] if known is None else known
+        return self.assemble(one[:, None].repeat(1, position.shape[1], 1), position)
+
     def loss_gradient(
         self,
         w: Float[Tensor, "checkpoint chain parameter"],

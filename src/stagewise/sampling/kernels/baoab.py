@@ -79,7 +79,8 @@ class Kernel:
         self, potential: Potential, position: Float[Tensor, "checkpoint chain parameter"]
     ) -> State:
         """Start a chain at ``position``, at rest; one full gradient."""
-        return State(position, torch.zeros_like(position), potential.gradient(position))
+        gradient = potential.starting_gradient(position)
+        return State(position, torch.zeros_like(position), gradient)
 
     def step(
         self,

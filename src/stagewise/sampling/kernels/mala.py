@@ -86,7 +86,8 @@ class Kernel:
         self, potential: Potential, position: Float[Tensor, "checkpoint chain parameter"]
     ) -> State:
         """Start a chain at ``position``."""
-        return State(position, potential.gradient(position), potential.excess(position))
+        gradient = potential.starting_gradient(position)
+        return State(position, gradient, potential.excess(position))
 
     def step(
         self,
