@@ -96,7 +96,7 @@ def kernel(name: str, values: Mapping[str, np.ndarray], step: int = 9) -> xr.Dat
 
 
 def kernels() -> list[xr.Dataset]:
-    """Two seeds, the prior, and an earlier checkpoint."""
+    """Two seeds, the prior, an earlier checkpoint, and a low-loss neighbourhood."""
     made = [
         kernel(
             f"main_{seed}",
@@ -108,6 +108,7 @@ def kernels() -> list[xr.Dataset]:
         *made,
         kernel("prior", {"kernel": block(0.2, 0.2, 3)}),
         kernel("early_5", {"kernel": block(0.1, 0.2, 4)}, step=5),
+        kernel("low_loss", {"kernel": block(noise=0.2, seed=6)}),
     ]
 
 

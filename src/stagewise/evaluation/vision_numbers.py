@@ -8,11 +8,11 @@ import pandas as pd
 import xarray as xr
 
 from stagewise.estimators.gates import familywise_z
-from stagewise.evaluation.alignment import spearman, spearman_error, tree_alignment
+from stagewise.evaluation.alignment import spearman
 from stagewise.evaluation.curves import Summary, summarize
 from stagewise.evaluation.records import as_numbers, exact
-from stagewise.evaluation.vision import Layout, relation_rows
-from stagewise.evaluation.vision_tables import KERNEL, Sources, matrix_of
+from stagewise.evaluation.vision import Layout
+from stagewise.evaluation.vision_tables import KERNEL, LOW_LOSS, Sources
 
 SOURCE = "vision_tables"
 #: Rate at which the bounds of the null and of the drift are passed by chance.
@@ -38,7 +38,6 @@ def run_numbers(
     numbers |= _early(tables["vision_early"])
     numbers |= _agreement(found)
     numbers |= _checks(kernels)
-    numbers |= _low_loss(kernels, of)
     entries: dict[str, dict[str, Any]] = {}
     for key, (summary, unit) in numbers.items():
         entries |= as_numbers({key: summary}, prefix, SOURCE, unit)
@@ -145,7 +144,7 @@ def _early(table: pd.DataFrame) -> Found:
 def _agreement(found: Sources) -> Found:
     """Rank correlations of the kernel with other similarities, over all pairs of images."""
     kernels = list(found.main.values())
-    others = {"prior": found.prior, **found.baselines}
+    others = {**found.others, **found.baselines}
     between = [
         spearman(one, other) for place, one in enumerate(kernels) for other in kernels[place + 1 :]
     ]
@@ -157,6 +156,7 @@ def _agreement(found: Sources) -> Found:
 
 
 def _checks(kernels: Sequence[xr.Dataset]) -> Found:
+    """Diagnostics of the main runs, and of the low-loss one those that tell them apart."""
     main = [one for one in kernels if str(one.attrs["name"]).startswith("main_")]
     null = sum(int(one.attrs["null_entries"]) for one in main)
     drift = sum(int(one.attrs["drift_entries"]) for one in main)
@@ -165,7 +165,12 @@ def _checks(kernels: Sequence[xr.Dataset]) -> Found:
         return exact(float(best([float(one.attrs[name]) for one in main]))), ""
 
     spread = [float(np.median(one["se"].values)) for one in main]
-    return {
+    narrow: Found = {}
+    for one in kernels:
+        if str(one.attrs["name"]) == LOW_LOSS:
+            narrow["low_loss.mean_excess"] = (exact(float(one.attrs["mean_excess"])), "nats")
+            narrow["low_loss.rhat.max"] = (exact(float(one.attrs["rhat_loss_max"])), "")
+    return narrow | {
         "null.max_abs_z": over("null_max_abs_z", max),
         "null.bound": (exact(familywise_z(null, RATE)), ""),
         "drift.max_z": over("drift_max_z", max),
@@ -178,24 +183,3 @@ def _checks(kernels: Sequence[xr.Dataset]) -> Found:
         "correlation.se": (summarize(spread), ""),
         "draws_per_seed": (exact(int(main[0].attrs["draws"]) * int(main[0].attrs["chains"])), ""),
     }
-
-
-def _low_loss(kernels: Sequence[xr.Dataset], of: Layout) -> Found:
-    """What the kernel of a narrower neighbourhood tells, with errors over classes."""
-    made: Found = {}
-    for one in kernels:
-        if str(one.attrs["name"]) != "low_loss":
-            continue
-        value, tree = matrix_of(one, "kernel"), of.similarity["wu_palmer"]
-        for row in relation_rows(value, of):
-            area = Summary(row["value"], row["se"], 1)
-            made[f"low_loss.auroc.{_word(row['relation'])}"] = (area, "")
-        error = spearman_error(value, tree, of.labels, within_class=True)
-        aligned = tree_alignment(
-            value, tree, of.labels, permutations=2, seed=0, within_class=True
-        ).value
-        made["low_loss.spearman"] = (Summary(aligned, error, 1), "")
-        made["low_loss.mean_excess"] = (exact(float(one.attrs["mean_excess"])), "nats")
-        made["low_loss.rhat.max"] = (exact(float(one.attrs["rhat_loss_max"])), "")
-        made["low_loss.correlation.se"] = (exact(float(np.median(one["se"].values))), "")
-    return made

@@ -24,7 +24,7 @@ from stagewise.evaluation.vision import (
 from stagewise.storage import images as images_file
 
 #: Methods of the pooled comparison, as figures order them.
-KERNEL, PRIOR = "kernel", "prior"
+KERNEL, PRIOR, LOW_LOSS = "kernel", "prior", "low_loss"
 #: Relations whose development is followed.
 FOLLOWED = ("same class", "other diacritic", "other case", "same parent", "same script")
 NEIGHBOURS, QUERIES = 6, 10
@@ -36,7 +36,8 @@ class Sources(NamedTuple):
 
     Attributes:
         main: Kernels by sampling seed.
-        prior: That of independent draws without data.
+        others: Kernels of other laws by method: of independent draws without data, and of a
+            low-loss neighbourhood where there is one.
         parts: Kernels of the first draws of a chain alone, by seed and draws.
         early: Kernels by step of the earlier checkpoints.
         baselines: Other similarities at the last checkpoint, by method.
@@ -45,7 +46,7 @@ class Sources(NamedTuple):
     """
 
     main: Mapping[int, Similarity]
-    prior: Similarity
+    others: Mapping[str, Similarity]
     parts: Mapping[tuple[int, int], Similarity]
     early: Mapping[int, Similarity]
     baselines: Mapping[str, Similarity]
@@ -59,8 +60,8 @@ class Sources(NamedTuple):
     def each(self) -> list[tuple[str, int | None, Similarity]]:
         """Every method with its sampling seed: kernels one by one, others once."""
         found = [(KERNEL, seed, one) for seed, one in self.main.items()]
-        found.append((PRIOR, None, self.prior))
-        return found + [(name, None, one) for name, one in self.baselines.items()]
+        rest = {**self.others, **self.baselines}
+        return found + [(name, None, one) for name, one in rest.items()]
 
 
 def sources(
@@ -71,31 +72,32 @@ def sources(
     Raises:
         SchemaError: A file is of other images, or a kind of file is missing.
     """
-    main, parts, early, prior = {}, {}, {}, None
+    main, parts, early, others = {}, {}, {}, {}
     for one in [*kernels, *similarities]:
         if one["sample"].values.astype(str).tolist() != list(ids):
             raise SchemaError(
                 "a similarity is of other images than the recorded ones; run its stage again"
             )
     for one in kernels:
-        kind, _, number = str(one.attrs["name"]).partition("_")
+        name = str(one.attrs["name"])
+        kind, _, number = name.partition("_")
         if kind == "main":
             main[int(number)] = matrix_of(one, "kernel")
-            for name in one["method"].values.astype(str):
-                if name.startswith("kernel_"):
-                    parts[int(number), int(name[7:])] = matrix_of(one, name)
+            for method in one["method"].values.astype(str):
+                if method.startswith("kernel_"):
+                    parts[int(number), int(method[7:])] = matrix_of(one, method)
             parts[int(number), int(one.attrs["draws"])] = main[int(number)]
         elif kind == "early":
             early[int(number)] = matrix_of(one, "kernel")
-        elif kind == "prior":
-            prior = matrix_of(one, "kernel")
+        elif name in (PRIOR, LOW_LOSS):
+            others[name] = matrix_of(one, "kernel")
     last = max(similarities, key=lambda one: int(one.attrs["step"]))
-    if prior is None or not main:
+    if PRIOR not in others or not main:
         raise SchemaError("kernels of main runs and of the prior are needed; pass both")
     features = {int(one.attrs["step"]): matrix_of(one, "penultimate") for one in similarities}
     step = int(last.attrs["step"])
     baselines = {name: matrix_of(last, name) for name in last["method"].values.astype(str)}
-    return Sources(main, prior, parts, early, baselines, features, step)
+    return Sources(main, others, parts, early, baselines, features, step)
 
 
 def matrix_of(one: xr.Dataset, method: str) -> Similarity:

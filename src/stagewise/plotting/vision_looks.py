@@ -19,6 +19,7 @@ from stagewise.plotting.palette import Look
 METHODS: Mapping[str, Look] = MappingProxyType(
     {
         "kernel": Look(palette.BLACK, "-", "o", "loss kernel"),
+        "low_loss": Look(palette.VERMILLION, "-", "P", "loss kernel at low loss"),
         "prior": Look(palette.ORANGE, ":", "D", "without data (nβ = 0)"),
         "gradient": Look(palette.GREEN, "--", "^", "gradients"),
         "penultimate": Look(palette.BLUE, "-", "s", "penultimate features"),
