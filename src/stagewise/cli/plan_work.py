@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 from stagewise.cli import plan_retraining
 from stagewise.cli.plan_jobs import Job
+from stagewise.cli.plan_retraining import GRADIENT
 
-#: A gradient in units of a forward pass: the backward pass takes twice as much.
-GRADIENT = 3
 #: Characters of the corpora that are made from docstrings, and token classes of a sequence.
 CHARACTERS, CLASSES = 100, 8
 #: Layers and width of the Pythia models (arXiv:2304.01373, table 1); perceptrons of four widths.

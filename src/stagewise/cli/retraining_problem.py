@@ -27,9 +27,6 @@ from stagewise.storage.schema import Schema
 from stagewise.training.crops import Crops
 from stagewise.training.descent import Recipe
 
-#: Of every source.
-CLASSES = 10
-
 CHECKPOINTS = Schema(
     name="stagewise.retraining_checkpoints",
     version=1,
@@ -76,7 +73,7 @@ def load_problem(settings: ProblemStage, labels: str = "clean") -> Problem:
     samples, asked = _samples(settings)
     given = samples.labels
     if labels == "flipped":
-        given = flip(given, CLASSES, chosen.flips.share, settings.seed)
+        given = flip(given, _classes(chosen), chosen.flips.share, settings.seed)
     dtype, where = (
         torch.float64 if chosen.recipe.kind == "newton" else torch.float32,
         device(chosen),
@@ -117,14 +114,24 @@ def _samples(settings: ProblemStage) -> tuple[Labelled, Labelled]:
     return digits.digits(settings.seed, chosen.train, chosen.queries)
 
 
+def _classes(chosen: RetrainingProblem) -> int:
+    """Return how many classes a source of images has."""
+    if chosen.source.kind == "cifar10":
+        from stagewise.data import cifar
+
+        return cifar.CLASSES
+    return digits.CLASSES
+
+
 def _network(chosen: RetrainingProblem, inputs: Tensor, labels: Tensor) -> ClassifierLoss:
+    classes = _classes(chosen)
     if chosen.network.kind == "resnet9":
         from stagewise.data import cifar
 
-        return ResNet9Loss(inputs, labels, cifar.SHAPE, chosen.network.widths, CLASSES)
+        return ResNet9Loss(inputs, labels, cifar.SHAPE, chosen.network.widths, classes)
     if chosen.network.kind == "conv":
-        return ConvLoss(inputs, labels, chosen.network.channels, CLASSES)
-    widths = (inputs.shape[1], *chosen.network.hidden, CLASSES)
+        return ConvLoss(inputs, labels, chosen.network.channels, classes)
+    widths = (inputs.shape[1], *chosen.network.hidden, classes)
     return MLPLoss(inputs, labels, widths, "tanh")
 
 

@@ -47,7 +47,7 @@ class TextSource(_Sequences):
     copied: Count = 2
 
 
-class DocumentsSource(_Sequences):
+class DocumentFiles(Strict):
     """Tokens of documents: a local file or folder, or a data set of the Hugging Face hub."""
 
     kind: Literal["documents"]
@@ -59,6 +59,11 @@ class DocumentsSource(_Sequences):
     split: str = "train"
     #: Repository id or local folder of the tokenizer.
     tokenizer: str = Field(min_length=1)
+
+
+class DocumentsSource(_Sequences, DocumentFiles):
+    """Sequences of such tokens."""
+
     copied: Count = 2
 
 

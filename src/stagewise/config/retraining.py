@@ -164,7 +164,7 @@ class RetrainingProblem(Strict):
             raise ValueError(
                 "recipe.kind newton needs a convex loss: network {kind: mlp, hidden: []}"
             )
-        _check_images(self)
+        _check_data(self)
         for name, one in self.sets.items():
             _check_set(name, one, newton)
         extra = [self.removal, self.flips]
@@ -182,8 +182,8 @@ class RetrainingProblem(Strict):
         return self
 
 
-def _check_images(problem: RetrainingProblem) -> None:
-    """Refuse networks that don't fit the data, and matrices that don't fit anywhere."""
+def _check_data(problem: RetrainingProblem) -> None:
+    """Refuse what doesn't fit the data: networks, crops, matrices, sets that need labels."""
     source, network = problem.source.kind, problem.network.kind
     if network not in NETWORKS[source]:
         allowed = "; ".join(f"{' and '.join(those)} on {one}" for one, those in NETWORKS.items())

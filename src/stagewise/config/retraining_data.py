@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from stagewise.config.base import Count, NonNegative, Positive, Strict
-from stagewise.config.language import NetworkSettings, PretrainedSettings
+from stagewise.config.language import DocumentFiles, NetworkSettings, PretrainedSettings
 
 #: Networks by what they can be trained on.
 NETWORKS = {
@@ -68,18 +68,9 @@ class DocstringSource(Strict):
     pretraining: str
 
 
-class PiecesSource(Strict):
+class PiecesSource(DocumentFiles):
     """Pieces of local or public documents, in the tokens of a public model."""
 
-    kind: Literal["documents"]
-    #: A .txt, .jsonl or .parquet file, a folder of them, or the name of a hub's data set.
-    path: str = Field(min_length=1)
-    #: Column, or JSON key, that holds the text.
-    column: str = "text"
-    #: Split of a hub's data set.
-    split: str = "train"
-    #: Repository id or local folder of the tokenizer.
-    tokenizer: str = Field(min_length=1)
     #: Tokens that are predicted in each.
     length: int = Field(ge=4)
 

@@ -141,16 +141,12 @@ def _signs(table: pd.DataFrame) -> Found:
 
 
 def _mislabel(table: pd.DataFrame) -> Found:
-    """``mislabel.{problem}.auroc.{method}``, ``mislabel.{problem}.flipped``; n counts samples.
-
-    Where one problem alone has flipped labels also without its name.
-    """
+    """``mislabel.{problem}.auroc.{method}``, ``mislabel.{problem}.flipped``; n counts samples."""
     numbers: Found = {}
-    alone = table["problem"].nunique() == 1
     for row in _rows(table):
-        for start in ["mislabel", f"mislabel.{row.problem}"][0 if alone else 1 :]:
-            numbers[f"{start}.auroc.{row.method}"] = Summary(row.value, row.se, int(row.n))
-            numbers[f"{start}.flipped"] = exact(int(row.flipped))
+        start = f"mislabel.{row.problem}"
+        numbers[f"{start}.auroc.{row.method}"] = Summary(row.value, row.se, int(row.n))
+        numbers[f"{start}.flipped"] = exact(int(row.flipped))
     return numbers
 
 

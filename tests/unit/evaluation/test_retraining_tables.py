@@ -58,7 +58,6 @@ def test_every_method_and_setting_is_there(result: Result) -> None:
     wanted += ["net.ceiling.alpha50", "net.split_half.alpha30", "loo.convex.exact_ggn"]
     wanted += [
         "loo.net.ceiling",
-        "mislabel.auroc.bif",
         "mislabel.net.auroc.bif",
         "removal.net.bif.k5",
         "models_trained",
