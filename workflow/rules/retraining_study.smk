@@ -1,21 +1,5 @@
 # The studies of retraining (`make studies`): the Bayesian influence's score by settings of the
 # sampler, every method's by seconds, and problems that the default run leaves out.
-from stagewise.config.retraining_study import cells as sensitivity_cells
-
-SENSITIVITY = RETRAINING.sensitivity
-SENSITIVITY_STEPS = list(RETRAINED[SENSITIVITY.problem].recipe.checkpoints)
-SENSITIVITY_CELLS = sensitivity_cells(SENSITIVITY, len(SENSITIVITY_STEPS))
-SENSITIVITY_TABLES = ["retraining_sensitivity", "retraining_speed"]
-
-
-def of_study(path):
-    """The file of the problem whose sampler is varied."""
-    return path.format(rproblem=SENSITIVITY.problem, labels="clean", rset="scored_a50")
-
-
-def cells_from(first):
-    """The cells of a job, by the number of the first."""
-    return SENSITIVITY_CELLS[first : first + SENSITIVITY.cell_block]
 
 
 # Some sampling runs of the study, one after another; interrupted, it goes on where it was.
@@ -26,7 +10,7 @@ rule retraining_sensitivity:
         targets=of_study(RT_TARGETS),
         code=code("stagewise.cli.retraining_sensitivity"),
     output:
-        predictions="<results>/studies/retraining/sensitivity_{cell}.nc",
+        predictions=SENSITIVITY_BLOCK,
     log:
         "<logs>/retraining_sensitivity/{cell}.log",
     benchmark:
@@ -58,13 +42,7 @@ rule retraining_sensitivity:
 # All cells on the same retrainings, beside what every method costs.
 rule retraining_sensitivity_table:
     input:
-        predictions=expand(
-            "<results>/studies/retraining/sensitivity_{cell}.nc",
-            cell=[
-                f"{first:03d}"
-                for first in range(0, len(SENSITIVITY_CELLS), SENSITIVITY.cell_block)
-            ],
-        ),
+        predictions=expand(SENSITIVITY_BLOCK, cell=SENSITIVITY_FIRST),
         targets=of_study(RT_TARGETS),
         cost="<results>/tables/retraining_cost.csv",
         exact=rt_scores(SENSITIVITY.problem, ["exact_hessian", "exact_ggn"]),
@@ -104,8 +82,6 @@ rule retraining_sensitivity_table:
 
 
 # What the default run leaves out: the same attributors against retraining, in a table of its own.
-STUDIED_PROBLEMS = {name: RETRAINED[name] for name in RETRAINING.studies}
-
 if STUDIED_PROBLEMS:
 
     use rule retraining_tables as retraining_study_tables with:
