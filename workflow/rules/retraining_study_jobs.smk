@@ -5,8 +5,7 @@ SENSITIVITY = RETRAINING.sensitivity
 SENSITIVITY_STEPS = list(RETRAINED[SENSITIVITY.problem].recipe.checkpoints)
 SENSITIVITY_CELLS = sensitivity_cells(SENSITIVITY, len(SENSITIVITY_STEPS))
 SENSITIVITY_FIRST = [
-    f"{first:03d}"
-    for first in range(0, len(SENSITIVITY_CELLS), SENSITIVITY.cell_block)
+    f"{first:03d}" for first in range(0, len(SENSITIVITY_CELLS), SENSITIVITY.cell_block)
 ]
 SENSITIVITY_BLOCK = "<results>/studies/retraining/sensitivity_{cell}.nc"
 SENSITIVITY_TABLES = ["retraining_sensitivity", "retraining_speed"]
