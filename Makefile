@@ -1,9 +1,12 @@
 # The commands of stagewise; `make help` lists them. All work in .venv, which the first one makes.
 #   make paper PYTHON=python3.12     choose the Python under .venv (3.11 or newer)
+#   make studies STUDY=vision        one study: toy, calibration, language, scaling, vision, retraining,
+#                                    retraining_problems
 #   make paper ARGS="-n"             hand more arguments to Snakemake, pytest or uv
 
 PYTHON ?= python3
 ARGS ?=
+STUDY ?=
 
 PY := .venv/bin/python
 WORKFLOW := $(PY) -m stagewise.cli.workflow
@@ -14,7 +17,7 @@ export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help .venv paper smoke studies studies-calibration bench figures images archive check expected \
+.PHONY: help .venv paper smoke studies bench figures images archive check expected \
   doctor plan test test-cluster expected-cluster lint lock clean
 
 help: ## this list
@@ -30,15 +33,11 @@ paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (100 minutes
 smoke: .venv ## every rule at tiny size, in results/smoke (5 minutes)
 	@$(WORKFLOW) all --configfile config/smoke.yaml $(ARGS)
 
-studies: .venv ## the long studies (6 hours at most, resumable), recorded in paper/expected
-	@$(WORKFLOW) studies $(ARGS)
-	@test ! -f results/studies/numbers.json || $(PY) -m stagewise.cli.expected_studies
-
-studies-calibration: .venv ## the sweeps of the calibration study alone (20 minutes, resumable)
-	@$(WORKFLOW) studies_calibration $(ARGS)
-	@test ! -f results/studies/calibration/numbers.json || $(PY) -m stagewise.cli.expected_studies \
-	  --numbers results/studies/calibration/numbers.json \
-	  --settings-file results/studies/calibration/settings.json
+studies: .venv ## the long studies (6 hours at most, resumable; STUDY=vision for one), recorded in paper/expected
+	@$(WORKFLOW) studies$(STUDY:%=_%) $(ARGS)
+	@for found in results/studies/$(or $(STUDY),*)/numbers.json; do \
+	  test ! -f $$found || $(PY) -m stagewise.cli.expected_studies --numbers $$found \
+	    --settings-file $${found%/*}/settings.json --study $$(basename $${found%/*}) || exit; done
 
 bench: .venv ## speed against other samplers (30 minutes, resumable), recorded in paper/expected
 	@$(WORKFLOW) bench $(ARGS)

@@ -95,22 +95,10 @@ rule retraining:
 
 rule studies:
     input:
-        rules.toy_sweep_study.output,
-        rules.problem_grid_study.output,
-        rules.study_numbers.output,
+        expand("<results>/studies/{study}/numbers.json", study=STUDIES),
         expand(
             "<results>/studies/figures/{figure}.{format}",
             figure=STUDY_FIGURES,
-            format=["pdf", "png"],
-        ),
-
-
-rule studies_calibration:
-    input:
-        rules.problem_grid_study.output,
-        rules.calibration_study_numbers.output,
-        expand(
-            "<results>/studies/figures/calibration_grid.{format}",
             format=["pdf", "png"],
         ),
 

@@ -251,7 +251,7 @@ def git(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def run_expected_studies(found: dict, used: dict, **more: Path) -> int:
+def run_expected_studies(found: dict, used: dict, **more: Path | str) -> int:
     """Runs the stage in the current folder, whose studies' numbers and settings are made up."""
     flags = more | {"numbers": write(Path("results/numbers.json"), found), "default": DEFAULT}
     flags["settings-file"] = write(Path("results/settings.json"), used)
@@ -297,6 +297,31 @@ def test_a_changed_folder_is_dirty_and_equal_numbers_keep_their_commit(repositor
     assert json.loads(RECORD.read_text()) == clean
     assert run_expected_studies({"toy.x": entry(0.8, 0.1, 3)}, settings()) == 0
     assert json.loads(RECORD.read_text())["commit"] == clean["commit"] + "-dirty"
+
+
+def test_studies_share_a_record_and_each_keeps_its_commit(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Caught: a study that wipes another's numbers, dates them, or leaves old ones of its own."""
+    toy, images = {"toy.x": entry(), "toy.old": entry()}, {"vision.x": entry()}
+    assert run_expected_studies(toy, settings(), study="toy") == 0
+    first = json.loads(RECORD.read_text())["commit"]
+    (repository / "new.py").write_text("x = 1\n")
+    assert run_expected_studies(images, settings(), study="vision") == 0
+    record = json.loads(RECORD.read_text())
+    assert record["numbers"] == toy | images
+    assert record["parts"]["toy"]["commit"] == first
+    assert record["parts"]["vision"] == {
+        "commit": f"{first}-dirty",
+        "date": record["date"],
+        "keys": ["vision.x"],
+    }
+    assert run_expected_studies({"toy.x": entry()}, settings(), study="toy") == 0
+    assert json.loads(RECORD.read_text())["numbers"] == {"toy.x": entry()} | images
+    before = RECORD.read_text()
+    assert run_expected_studies({"vision.x": entry()}, settings(), study="scaling") == 2
+    assert "vision.x" in capsys.readouterr().err
+    assert RECORD.read_text() == before
 
 
 @pytest.mark.usefixtures("repository")

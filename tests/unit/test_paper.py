@@ -182,6 +182,11 @@ def study_paper(folder: Path, record: object) -> tuple[int, str]:
     return status, text_of(folder / "main.pdf") if status == 0 else ""
 
 
+#: A record of one number, and the study that has it.
+WHOLE = {"commit": "a", "date": "2026-01-31", "numbers": {"a.b": entry(1.0)}}
+PART = {"commit": "a", "date": "2026-01-31", "keys": ["a.b"]}
+
+
 def test_a_study_that_was_not_run_says_so(tmp_path: Path) -> None:
     assert study_paper(tmp_path, None) == (0, "not run: make studies")
 
@@ -197,9 +202,26 @@ def test_a_study_is_printed_with_its_commit_and_date(tmp_path: Path) -> None:
     assert "0.123" not in text
 
 
+def test_a_study_of_several_is_printed_with_its_own_commit(tmp_path: Path) -> None:
+    found = {"toy.sweep.full.law.best_r": entry(0.98, 0.01, 3), "vision.x": entry(0.1)}
+    parts = {
+        "toy": {"commit": "older", "date": "2026-01-31", "keys": ["toy.sweep.full.law.best_r"]},
+        "vision": {"commit": "newer", "date": "2026-02-01", "keys": ["vision.x"]},
+    }
+    record = {"commit": "newer", "date": "2026-02-01", "numbers": found, "parts": parts}
+    status, text = study_paper(tmp_path, record)
+    assert status == 0
+    assert "at commit older on 2026-01-31" in text
+
+
 @pytest.mark.parametrize(
     ("record", "named"),
     [
+        (WHOLE | {"parts": []}, "parts"),
+        (WHOLE | {"parts": {"toy": {"commit": "a", "keys": []}}}, "'toy' needs commit, date"),
+        (WHOLE | {"parts": {"toy": PART | {"date": "today"}}}, "'toy': date"),
+        (WHOLE | {"parts": {"toy": PART | {"keys": []}}}, "a.b"),
+        (WHOLE | {"parts": {"toy": PART, "more": PART}}, "a.b"),
         ({"commit": "a", "numbers": {}}, "'date'"),
         ({"commit": "", "date": "2026-01-31", "numbers": {}}, "commit"),
         ({"commit": "a", "date": "31 January", "numbers": {}}, "date"),

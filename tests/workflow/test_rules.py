@@ -220,7 +220,7 @@ def plan(fresh: Copy) -> Callable[[str], str]:
 
     @cache
     def ask(config: str) -> str:
-        targets = ("all", "studies")
+        targets = ("all", "studies", "studies_retraining")
         return fresh.run(fresh.command("-n", *targets, "--configfile", f"config/{config}.yaml"))
 
     return ask
@@ -229,7 +229,8 @@ def plan(fresh: Copy) -> Callable[[str], str]:
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_configuration_makes_a_plan(plan: Callable[[str], str], config: str) -> None:
     jobs = count_jobs(plan(config))
-    assert jobs["all"] == jobs["studies"] == 1
+    assert jobs["all"] == jobs["studies"] == jobs["studies_retraining"] == 1
+    assert jobs["study_numbers"] > 4
     assert jobs["toy_sample"] > 1
 
 

@@ -56,56 +56,60 @@ if INTERVENTION is not None:
             code=digest("stagewise.cli.language_branch_table"),
 
 
-LANGUAGE_STUDIES = (
-    [] if INTERVENTION is None else [rules.language_branch_study.output.numbers]
-)
+# Files of numbers by study. Each study is a target, a run and a record of its own; what a
+# configuration leaves out is none.
+STUDIES = {
+    "toy": [rules.toy_sweep_study.output.numbers],
+    "calibration": [rules.problem_grid_study.output.numbers],
+    "language": (
+        [] if INTERVENTION is None else [rules.language_branch_study.output.numbers]
+    ),
+    "scaling": [rules.scaling_numbers.output.numbers],
+    "vision": [
+        f"{IMAGES_FOLDER}/numbers_sensitivity.json".format(vrun=name)
+        for name in STUDIED
+    ],
+    "retraining": [rules.retraining_sensitivity_table.output.numbers],
+    "retraining_problems": (
+        [rules.retraining_study_tables.output.numbers] if STUDIED_PROBLEMS else []
+    ),
+}
+STUDIES = {name: files for name, files in STUDIES.items() if files}
 
 
-VISION_STUDIES = [
-    f"{IMAGES_FOLDER}/numbers_sensitivity.json".format(vrun=name) for name in STUDIED
-]
+wildcard_constraints:
+    study="|".join(STUDIES),
 
 
-RETRAINING_STUDIES = [rules.retraining_sensitivity_table.output.numbers]
-if STUDIED_PROBLEMS:
-    RETRAINING_STUDIES.append(rules.retraining_study_tables.output.numbers)
-
-
-# The numbers of all studies in one file with the settings that they were run with: what `make
-# studies` records for the paper.
+# The numbers of one study in one file, with the settings that it was run with: what `make studies`
+# records for the paper.
 use rule numbers as study_numbers with:
     input:
-        metrics=[
-            rules.toy_sweep_study.output.numbers,
-            rules.problem_grid_study.output.numbers,
-            *LANGUAGE_STUDIES,
-            rules.scaling_numbers.output.numbers,
-            *VISION_STUDIES,
-            *RETRAINING_STUDIES,
-        ],
+        metrics=lambda w: STUDIES[w.study],
         code=code("stagewise.cli.numbers"),
     output:
-        numbers="<results>/studies/numbers.json",
-        tex="<results>/studies/numbers.tex",
-        tables_tex="<results>/studies/tables.tex",
-        settings="<results>/studies/settings.json",
+        numbers="<results>/studies/{study}/numbers.json",
+        tex="<results>/studies/{study}/numbers.tex",
+        tables_tex="<results>/studies/{study}/tables.tex",
+        settings="<results>/studies/{study}/settings.json",
     log:
-        "<logs>/study_numbers.log",
+        "<logs>/study_numbers/{study}.log",
     benchmark:
-        "<benchmarks>/study_numbers.tsv"
+        "<benchmarks>/study_numbers/{study}.tsv"
 
 
-# The grids of calibration alone, for a record of them without the toy's sweep: `make studies-calibration`.
-use rule numbers as calibration_study_numbers with:
-    input:
-        metrics=rules.problem_grid_study.output.numbers,
-        code=code("stagewise.cli.numbers"),
-    output:
-        numbers="<results>/studies/calibration/numbers.json",
-        tex="<results>/studies/calibration/numbers.tex",
-        tables_tex="<results>/studies/calibration/tables.tex",
-        settings="<results>/studies/calibration/settings.json",
-    log:
-        "<logs>/calibration_study_numbers.log",
-    benchmark:
-        "<benchmarks>/calibration_study_numbers.tsv"
+# `make studies STUDY=vision` asks for `studies_vision`.
+for study in STUDIES:
+
+    rule:
+        name:
+            f"studies_{study}"
+        input:
+            f"<results>/studies/{study}/numbers.json",
+            expand(
+                "<results>/studies/figures/{figure}.{format}",
+                figure=[
+                    name for name in STUDY_FIGURES if name.partition("_")[0] == study
+                ],
+                format=["pdf", "png"],
+            ),

@@ -1,9 +1,10 @@
-"""Record the numbers of the long studies, of the bench or of Slurm, in paper/expected."""
+"""Record the numbers of a long study, of the bench or of Slurm, in paper/expected."""
 
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from stagewise.cli.expected import refuse_other_settings
 from stagewise.cli.stage import stage
@@ -15,27 +16,37 @@ TARGETS = {"cluster": "test-cluster"}
 
 
 def expected_studies(
-    numbers: Path = Path("results/studies/numbers.json"),
-    settings_file: Path = Path("results/studies/settings.json"),
+    numbers: Path,
+    settings_file: Path,
     default: Path = Path("config/default.yaml"),
     out: Path = Path("paper/expected/studies.json"),
     over: Path | None = None,
+    study: str = "",
 ) -> None:
-    """Copies the numbers of the studies (or the bench) into the record that the paper prints.
+    """Copies the numbers of a study (or the bench) into the record that the paper prints.
 
-    With them go the commit of the working folder and the day. Refused if the studies' settings are
-    not those of ``--default``, with ``--over`` laid over it. A record that holds these very numbers
-    stays as it is, so that it keeps the commit and the day on which they were found: delete it to
-    date them anew.
+    With them go the commit of the working folder and the day. ``--study`` names one of several that
+    share the record: the others' numbers stay. Refused if the settings are not those of
+    ``--default``, with ``--over`` laid over it. A record that holds these very numbers stays as it
+    is, so that it keeps the commit and the day on which they were found: delete it to date them
+    anew.
     """
     found = read_numbers(numbers)
     refuse_other_settings(settings_file, default, f"make {TARGETS.get(out.stem, out.stem)}", over)
-    if out.is_file() and studies.read(out).numbers == found:
+    old = studies.read(out) if out.is_file() else None
+    if old is not None and _held(old, study) == found:
         print(f"expected_studies: {out} holds these {len(found)} numbers already")
         return
     record = studies.StudyRecord(working_commit(out.parent), f"{datetime.now(UTC):%Y-%m-%d}", found)
-    studies.write(record, out)
+    studies.write(studies.with_part(old, study, record) if study else record, out)
     print(f"expected_studies: {len(found)} numbers of {record.commit} recorded in {out}")
+
+
+def _held(record: studies.StudyRecord, study: str) -> dict[str, dict[str, Any]]:
+    """Returns what a record holds of a study; all of it where there are no studies."""
+    if not study:
+        return record.numbers
+    return {key: record.numbers[key] for key in record.parts.get(study, {}).get("keys", [])}
 
 
 def working_commit(records: Path) -> str:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from stagewise.errors import SchemaError
@@ -19,12 +20,37 @@ class StudyRecord(NamedTuple):
         date: Day on which they were recorded, ``YYYY-MM-DD``.
         numbers: One flat numbers object, as in `stagewise.storage.metrics`.
         device: What it ran on, where that is not the machine of the other records; else empty.
+        parts: Where numbers were recorded study by study: commit, date and keys of each study. The
+            record's own commit and date are those of the latest.
     """
 
     commit: str
     date: str
     numbers: dict[str, dict[str, Any]]
     device: str = ""
+    parts: Mapping[str, dict[str, Any]] = MappingProxyType({})
+
+
+#: Fields that a record does without.
+_OPTIONAL = ("device", "parts")
+
+
+def with_part(old: StudyRecord | None, name: str, new: StudyRecord) -> StudyRecord:
+    """Return ``old`` with the numbers of one study replaced by those of ``new``.
+
+    Raises:
+        SchemaError: Another study has a number of the same key.
+    """
+    parts = dict(old.parts) if old else {}
+    gone = set(parts.pop(name, {}).get("keys", []))
+    kept = {key: one for key, one in old.numbers.items() if key not in gone} if old else {}
+    if both := sorted(kept.keys() & new.numbers.keys()):
+        raise SchemaError(
+            f"study {name!r} has {both[0]}, which the record has from another study: a key belongs "
+            "to one study; rename it in one of them"
+        )
+    parts[name] = {"commit": new.commit, "date": new.date, "keys": sorted(new.numbers)}
+    return new._replace(numbers=kept | new.numbers, parts=dict(sorted(parts.items())))
 
 
 def write(record: StudyRecord, path: str | os.PathLike[str]) -> None:
@@ -34,9 +60,7 @@ def write(record: StudyRecord, path: str | os.PathLike[str]) -> None:
         SchemaError: A field or a number is malformed.
     """
     content = _checked(record._asdict(), str(path))._asdict()
-    if not record.device:
-        del content["device"]
-    write_json(path, content)
+    write_json(path, {name: one for name, one in content.items() if one or name not in _OPTIONAL})
 
 
 def read(path: str | os.PathLike[str]) -> StudyRecord:
@@ -49,23 +73,45 @@ def read(path: str | os.PathLike[str]) -> StudyRecord:
 
 
 def _checked(content: object, source: str) -> StudyRecord:
-    wanted = [name for name in StudyRecord._fields if name != "device"]
-    if not isinstance(content, Mapping) or set(content) - {"device"} != set(wanted):
+    wanted = [name for name in StudyRecord._fields if name not in _OPTIONAL]
+    if not isinstance(content, Mapping) or set(content) - set(_OPTIONAL) != set(wanted):
         raise SchemaError(
             f"{source} needs exactly the fields {wanted}; "
             f"delete it, `make {Path(source).stem}` writes it anew"
         )
     commit, day, numbers = (content[name] for name in wanted)
-    device = content.get("device", "")
+    device, parts = content.get("device", ""), content.get("parts", {})
     if not isinstance(device, str):
         raise SchemaError(f"{source}: device is {device!r}; allowed is a text")
+    _check_origin(commit, day, source)
+    if not isinstance(numbers, Mapping):
+        raise SchemaError(f"{source}: numbers are no JSON object but {numbers!r}")
+    _check_parts(parts, numbers, source)
+    return StudyRecord(commit, day, check_numbers(numbers, source), device, dict(parts))
+
+
+def _check_origin(commit: object, day: object, source: str) -> None:
     if not isinstance(commit, str) or not commit:
         raise SchemaError(f"{source}: commit is {commit!r}; allowed is a text that is not empty")
     if not isinstance(day, str) or not _is_day(day):
         raise SchemaError(f"{source}: date is {day!r}; allowed is YYYY-MM-DD")
-    if not isinstance(numbers, Mapping):
-        raise SchemaError(f"{source}: numbers are no JSON object but {numbers!r}")
-    return StudyRecord(commit, day, check_numbers(numbers, source), device)
+
+
+def _check_parts(parts: object, numbers: Mapping[str, Any], source: str) -> None:
+    """Refuse parts that are malformed, or that do not have every number once."""
+    if not isinstance(parts, Mapping):
+        raise SchemaError(f"{source}: parts are no JSON object but {parts!r}")
+    keys = []
+    for name, part in parts.items():
+        if not isinstance(part, Mapping) or set(part) != {"commit", "date", "keys"}:
+            raise SchemaError(
+                f"{source}: part {name!r} needs commit, date and keys, and has {part!r}"
+            )
+        _check_origin(part["commit"], part["date"], f"{source}, part {name!r}")
+        keys += part["keys"]
+    if parts and sorted(keys) != sorted(numbers):
+        odd = sorted(set(keys) ^ set(numbers)) or [key for key in keys if keys.count(key) > 1]
+        raise SchemaError(f"{source}: number {odd[0]} does not belong to exactly one part")
 
 
 def _is_day(text: str) -> bool:
