@@ -188,7 +188,7 @@ PART = {"commit": "a", "date": "2026-01-31", "keys": ["a.b"]}
 
 
 def test_a_study_that_was_not_run_says_so(tmp_path: Path) -> None:
-    assert study_paper(tmp_path, None) == (0, "not run: make studies")
+    assert study_paper(tmp_path, None) == (0, "Wide. Not run: make studies.")
 
 
 def test_a_study_is_printed_with_its_commit_and_date(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def draw_vision_alignment(figure: Figure, tables: Mapping[str, pd.DataFrame]) ->
         for name, look in METHODS.items()
         if name in set(relations["method"])
     ]
-    legend_above(figure, handles)
+    legend_above(figure, handles, columns=4)
 
 
 def draw_relations(ax: Axes, rows: pd.DataFrame) -> None:
@@ -94,7 +94,8 @@ def draw_depths(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
 def draw_draws(ax: Axes, rows: pd.DataFrame) -> None:
     """Draws AUROC against draws: each seed, and all of them together as stars."""
     colours = (palette.BLACK, palette.BLUE, palette.VERMILLION, palette.GREEN, palette.PURPLE)
-    for colour, (relation, own) in zip(colours, rows.groupby("relation", sort=False), strict=False):
+    groups = rows.groupby("relation", sort=False)
+    for index, (colour, (relation, own)) in enumerate(zip(colours, groups, strict=False)):
         for _, one in own.dropna(subset=["seed"]).groupby("seed"):
             one = one.sort_values("draws")
             ax.plot(one["draws"], one["value"], color=colour, linewidth=0.8, marker="o", ms=1.8)
@@ -103,7 +104,7 @@ def draw_draws(ax: Axes, rows: pd.DataFrame) -> None:
         ax.annotate(
             str(relation),
             (pooled["draws"].iloc[0], pooled["value"].iloc[0]),
-            xytext=(-3, 4),
+            xytext=(-3, -8 if index % 2 else 4),  # names of close lines lie on two sides
             textcoords="offset points",
             fontsize=6,
             ha="right",
@@ -130,7 +131,7 @@ def draw_vision_clusters(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> 
         for name, look in METHODS.items()
         if name in set(alignment["method"])
     ]
-    legend_above(figure, handles)
+    legend_above(figure, handles, columns=4)
 
 
 def draw_spearman(ax: Axes, rows: pd.DataFrame) -> None:
