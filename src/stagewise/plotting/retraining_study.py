@@ -110,7 +110,7 @@ def _draw_down(ax: Axes, rows: pd.DataFrame, words: list[str]) -> None:
     ax.set_yticks(range(len(words)), words)
     ax.set_ylim(len(words) - 0.5, -0.5)
     ax.axvline(0.0, color=palette.GREY, linewidth=0.5, zorder=0)
-    ax.set_xlabel(_SCORE)
+    ax.set_xlabel("score")
 
 
 def draw_retraining_speed(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
