@@ -7,7 +7,8 @@ Source: Smith & Topin 2017, arXiv:1708.07120 (one cycle), by ``torch.optim.lr_sc
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +71,7 @@ def train(
         inputs: Images.
         labels: Their classes.
         recipe: Of the training.
-        seed: Root seed of the batches.
+        seed: Root seed of the batches and of dropout.
         keep: Steps whose states are returned too.
         folder: Where the state is kept after each epoch, to go on from; None keeps nothing.
         progress: Called with (steps taken, steps in all).
@@ -95,23 +96,33 @@ def train(
     first = _resume(folder, module, optimiser, cycle, kept)
     for epoch in range(first, recipe.epochs):
         order = torch.from_numpy(generator(seed, "epoch", epoch).permutation(len(labels)))
-        for index in range(per_epoch):
-            batch = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
-            mean = _step(module.train(), inputs[batch], labels[batch], optimiser)
-            cycle.step()
-            step = epoch * per_epoch + index + 1
-            if not math.isfinite(mean):
-                raise DivergenceError(
-                    f"the loss at step {step} is {mean}; lower learning_rate "
-                    f"({recipe.learning_rate})"
-                )
-            if step in keep or step == total:
-                kept[step] = _finite(flat_state(module), step, recipe)
-            if progress:
-                progress(step, total)
+        with _dropout(module, seed, epoch):
+            for index in range(per_epoch):
+                batch = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
+                mean = _step(module.train(), inputs[batch], labels[batch], optimiser)
+                cycle.step()
+                step = epoch * per_epoch + index + 1
+                if not math.isfinite(mean):
+                    raise DivergenceError(
+                        f"the loss at step {step} is {mean}; lower learning_rate "
+                        f"({recipe.learning_rate})"
+                    )
+                if step in keep or step == total:
+                    kept[step] = _finite(flat_state(module), step, recipe)
+                if progress:
+                    progress(step, total)
         _save(folder, module, optimiser, cycle, kept, epoch + 1)
     module.eval()
     return kept
+
+
+@contextmanager
+def _dropout(module: nn.Module, seed: int, epoch: int) -> Iterator[None]:
+    """Give an epoch's dropout a stream of its own, which an interrupted training goes on with."""
+    device = next(module.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(generator(seed, "dropout", epoch).integers(2**63)))
+        yield
 
 
 def _finite(state: Tensor, step: int, recipe: Recipe) -> Tensor:
