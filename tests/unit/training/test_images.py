@@ -1,5 +1,7 @@
-"""Training of image networks repeats. Caught: dropout of an unseeded generator, or of one that an
-interrupted training does not go on with."""
+"""Training of image networks repeats.
+
+Caught: dropout of an unseeded generator, or of one that an interrupted training does not continue.
+"""
 
 from pathlib import Path
 
