@@ -30,7 +30,7 @@ paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (60 minutes)
 	@$(WORKFLOW) all $(ARGS)
 	@test ! -f paper/generated/numbers.json || $(PY) -m stagewise.cli.check
 
-smoke: .venv ## every rule at tiny size, in results/smoke (5 minutes)
+smoke: .venv ## every rule at tiny size, in results/smoke (10 minutes)
 	@$(WORKFLOW) all --configfile config/smoke.yaml $(ARGS)
 
 studies: .venv ## the long studies (6 hours at most, resumable; STUDY=vision for one), recorded in paper/expected
@@ -70,7 +70,7 @@ doctor: .venv ## what this machine lacks for a run (ARGS="--configfile config/pa
 plan: .venv ## what config/paper.yaml would cost: jobs, hours, memory, disk; nothing is run
 	@$(PY) -m stagewise.cli.plan $(ARGS)
 
-test: .venv ## the whole test suite (15 minutes at most)
+test: .venv ## the whole test suite (25 minutes)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-cluster: .venv ## the smoke run as jobs of a real Slurm, and faults (root, on Debian; 15 minutes)
