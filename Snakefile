@@ -95,12 +95,7 @@ rule retraining:
 
 rule studies:
     input:
-        expand("<results>/studies/{study}/numbers.json", study=STUDIES),
-        expand(
-            "<results>/studies/figures/{figure}.{format}",
-            figure=STUDY_FIGURES,
-            format=["pdf", "png"],
-        ),
+        [getattr(rules, f"studies_{study}").input for study in STUDIES],
 
 
 rule bench:
