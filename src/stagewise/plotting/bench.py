@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stagewise.plotting import palette
-from stagewise.plotting.marks import select
+from stagewise.plotting.marks import make_logarithmic, select
 
 #: Axes of the cost curves and what they are called.
 AXES = {
@@ -44,8 +44,7 @@ def draw_curve(ax: Axes, points: pd.DataFrame, quantity: str) -> None:
         quantity: Name of what it costs.
     """
     points = points.dropna().sort_values("value")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    make_logarithmic(ax)
     if points.empty:
         ax.text(0.5, 0.5, "not run:\nmake bench", transform=ax.transAxes, ha="center")
         return

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from stagewise.plotting import palette
 from stagewise.plotting.palette import Look
@@ -89,6 +90,13 @@ def band_handle(label: str) -> Line2D:
 def legend_above(figure: Figure, handles: Sequence[Line2D], columns: int | None = None) -> None:
     """Puts one legend for all panels above them."""
     figure.legend(handles=handles, loc="outside upper center", ncols=columns or len(handles))
+
+
+def make_logarithmic(ax: Axes) -> None:
+    """Makes both axes logarithmic; between powers of ten the lower one has no names to collide."""
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def shades(count: int) -> list[tuple[float, ...]]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stagewise.plotting import palette
-from stagewise.plotting.marks import select
+from stagewise.plotting.marks import make_logarithmic, select
 from stagewise.plotting.palette import Look
 
 LOOKS: Mapping[str, Look] = MappingProxyType(
@@ -53,8 +53,7 @@ def draw_costs(ax: Axes, points: pd.DataFrame, command: str) -> None:
         ax.set_xticks([])
         ax.set_yticks([])
         return
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    make_logarithmic(ax)
     for method, look in LOOKS.items():
         own = select(points, method=method).sort_values("parameters")
         x = own["parameters"]
