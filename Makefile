@@ -17,7 +17,7 @@ export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help .venv paper smoke studies bench figures images archive check expected \
+.PHONY: help .venv paper smoke studies bench rehearsal figures images archive check expected \
   doctor plan test test-cluster expected-cluster lint lock clean
 
 help: ## this list
@@ -44,6 +44,12 @@ bench: .venv ## speed against other samplers (30 minutes, resumable), recorded i
 	@test ! -f results/bench/numbers.json || $(PY) -m stagewise.cli.expected_studies \
 	  --numbers results/bench/numbers.json --settings-file results/bench/settings.json \
 	  --out paper/expected/bench.json
+
+rehearsal: .venv ## the run on ImageNet on made-up photographs, at reduced counts (15 minutes)
+	@test -d data/rehearsal || $(PY) -m stagewise.cli.rehearsal
+	@$(WORKFLOW) results/rehearsal/vision/imagenet/numbers.json \
+	  --configfile config/rehearsal.yaml $(ARGS)
+	@$(PY) -m stagewise.cli.resources --benchmarks results/rehearsal/benchmarks
 
 figures: .venv ## the figures alone, with whatever they need
 	@$(WORKFLOW) figures $(ARGS)

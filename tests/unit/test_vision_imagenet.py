@@ -22,11 +22,12 @@ from stagewise.cli.vision_similarity import main as vision_similarity
 from stagewise.cli.vision_tables import main as vision_tables
 from stagewise.cli.vision_train import main as vision_train
 from stagewise.data.image_folder import load_images
+from stagewise.data.standin import CLASSES, LEAVES
 from stagewise.models.googlenet import build
 from stagewise.storage import images as images_file
 from stagewise.storage import items as items_file
 from stagewise.storage import similarity, trace, vision_training
-from support.imagenet_files import CLASSES, LEAVES, Miniature, call, write_miniature
+from support.imagenet_files import Miniature, call, write_miniature
 
 RECORDED = 10
 SAMPLING = {

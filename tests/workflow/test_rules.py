@@ -195,7 +195,7 @@ def test_a_submitted_job_has_the_limits_of_the_run_that_submitted_it(tmp_path: P
 
 
 def test_rules_ask_for_no_less_than_was_measured(tmp_path: Path) -> None:
-    """The table of docs/cluster.md against what the jobs of the default run and the studies ask Slurm for."""
+    """The table of docs/cluster.md against what jobs ask Slurm for, studies' jobs among them."""
     page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
     row = r"^\| (\w+) \| \d+ \| (\d+) s \| \d+ s \| (\d+) MB \|$"
     rows = re.findall(row, page, flags=re.MULTILINE)
