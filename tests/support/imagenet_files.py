@@ -35,9 +35,14 @@ def write_miniature(folder: Path) -> Miniature:
     return Miniature(*paths, classes)
 
 
+def flags(settings: dict, **paths: Path | list[Path]) -> list[str]:
+    """Command-line flags of a stage."""
+    found = ["--settings", json.dumps(settings)]
+    for name, value in paths.items():
+        found += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return found
+
+
 def call(main: object, settings: dict, **paths: Path | list[Path]) -> int:
     """Run a stage as the workflow does."""
-    argv = ["--settings", json.dumps(settings)]
-    for name, value in paths.items():
-        argv += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    return main(argv)  # type: ignore[operator]
+    return main(flags(settings, **paths))  # type: ignore[operator]

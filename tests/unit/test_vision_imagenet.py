@@ -6,6 +6,9 @@ are one and the same, a taxonomy of other nouns, and files that end a stage with
 """
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,6 @@ from PIL import Image
 
 from stagewise.cli.vision_data import main as vision_data
 from stagewise.cli.vision_kernel import main as vision_kernel
-from stagewise.cli.vision_map import main as vision_map
 from stagewise.cli.vision_sample import main as vision_sample
 from stagewise.cli.vision_similarity import main as vision_similarity
 from stagewise.cli.vision_tables import main as vision_tables
@@ -27,7 +29,7 @@ from stagewise.models.googlenet import build
 from stagewise.storage import images as images_file
 from stagewise.storage import items as items_file
 from stagewise.storage import similarity, trace, vision_training
-from support.imagenet_files import Miniature, call, write_miniature
+from support.imagenet_files import Miniature, call, flags, write_miniature
 
 RECORDED = 10
 SAMPLING = {
@@ -91,8 +93,10 @@ def done(files: Miniature) -> Path:
     sources = {"images": data, "items": items, "kernels": kernels, "similarities": [other]}
     made = {"tables": root / "tables", "numbers": root / "numbers.json"}
     assert call(vision_tables, settings, **sources, training=training, **made) == 0
-    plane = root / "tables" / "vision_map.csv"
-    assert call(vision_map, told(neighbours=4), **sources, table=plane) == 0
+    # UMAP would compile for half a minute, to lay out a dozen points: in a process without that.
+    drawn = flags(told(neighbours=4), **sources, table=root / "tables" / "vision_map.csv")
+    command = [sys.executable, "-m", "stagewise.cli.vision_map", *drawn]
+    subprocess.run(command, env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, check=True)
     return root
 
 

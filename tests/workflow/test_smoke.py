@@ -61,10 +61,11 @@ def test_reading_the_workflow_imports_nothing_heavy(finished: Finished) -> None:
         assert HEAVY & set(witness["packages"]) == set()
 
 
-def test_a_job_on_a_cluster_reads_the_workflow_in_two_seconds(tmp_path: Path) -> None:
+def test_a_job_on_a_cluster_reads_the_workflow_faster_than_snakemake_starts(tmp_path: Path) -> None:
     """Each does it again, with the code that was found when the run began.
 
-    In CPU time, so that other processes hardly count, and beyond what Snakemake takes to start.
+    In CPU time, so that other processes hardly count, and against another Python program, so that
+    a slow machine does not count.
     """
     copy = copy_repository(tmp_path / "repository")
     (tmp_path / "Snakefile").write_text("rule all:\n")
@@ -78,7 +79,8 @@ def test_a_job_on_a_cluster_reads_the_workflow_in_two_seconds(tmp_path: Path) ->
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert cost(copy) - cost(empty) < 2.0
+    start = cost(empty)
+    assert cost(copy) - start < start
 
 
 def test_lint_finds_nothing(fresh: Copy) -> None:

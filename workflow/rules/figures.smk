@@ -65,11 +65,13 @@ STUDY_FIGURES = {
     "toy_sweep": ["toy_sweep"],
     "calibration_grid": ["calibration_grid"],
     "vision_sensitivity": ["vision_sensitivity"],
+    "vision_long": ["vision_long"],
     "retraining_sensitivity": ["retraining_sensitivity"],
     "retraining_speed": ["retraining_speed"],
 }
 if not STUDIED:
-    del STUDY_FIGURES["vision_sensitivity"]
+    for study in VISION_STUDIES:
+        del STUDY_FIGURES[study]
 if INTERVENTION is not None:
     STUDY_FIGURES |= BRANCH_FIGURES
 

@@ -66,8 +66,10 @@ STUDIES = {
     ),
     "scaling": [rules.scaling_numbers.output.numbers],
     "vision": [
-        f"{IMAGES_FOLDER}/numbers_sensitivity.json".format(vrun=name)
-        for name in STUDIED
+        rules.vision_sensitivity.output.numbers.format(vrun=name) for name in STUDIED
+    ],
+    "vision_long": [
+        rules.vision_long.output.numbers.format(vrun=name) for name in STUDIED
     ],
     "retraining": [rules.retraining_sensitivity_table.output.numbers],
     "retraining_problems": (
@@ -98,6 +100,15 @@ use rule numbers as study_numbers with:
         "<benchmarks>/study_numbers/{study}.tsv"
 
 
+def figures_of(study):
+    """Figures of a study: those whose longest beginning that is a study's name is its own."""
+    found = {
+        figure: max(filter(figure.startswith, STUDIES), key=len, default=None)
+        for figure in STUDY_FIGURES
+    }
+    return [figure for figure, of in found.items() if of == study]
+
+
 # `make studies STUDY=vision` asks for `studies_vision`.
 for study in STUDIES:
 
@@ -108,8 +119,6 @@ for study in STUDIES:
             f"<results>/studies/{study}/numbers.json",
             expand(
                 "<results>/studies/figures/{figure}.{format}",
-                figure=[
-                    name for name in STUDY_FIGURES if name.partition("_")[0] == study
-                ],
+                figure=figures_of(study),
                 format=["pdf", "png"],
             ),

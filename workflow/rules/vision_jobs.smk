@@ -37,7 +37,8 @@ def image_jobs(run, study=False):
     one = dict(labels="clean", step=None, run_seed=run.seeds[0], recorded="held")
     if study:
         grid = run.study
-        long = chains_of(run, draws=CONFIG.vision_study.long_draws)
+        length = CONFIG.vision_study
+        long = chains_of(run, draws=length.long_draws, chain_block=length.long_block)
         return {"long": one | dict(sampling=long)} | {
             f"grid_{i}_{j}": one
             | dict(
@@ -150,31 +151,35 @@ def of_image_training(w):
     return dict(seed=CONFIG.seed, labels=w.labels, network=run.network, share=share)
 
 
-def of_sensitivity(vrun):
-    """What the table of a run's study is told."""
+def studied_jobs(vrun, part):
+    """Sampling runs of one study of a run, by name: those of the grid, or the long one."""
     jobs = image_jobs(IMAGE_RUNS[vrun], study=True)
+    return {job: one for job, one in jobs.items() if job.partition("_")[0] == part}
+
+
+def of_sensitivity(vrun, part):
+    """What the table of a run's study is told."""
     grid = [
         dict(
             name=job,
             n_beta=one["sampling"].n_beta,
             localization=one["sampling"].localization,
         )
-        for job, one in jobs.items()
-        if job.startswith("grid_")
+        for job, one in studied_jobs(vrun, "grid").items()
     ]
     return dict(
         seed=CONFIG.seed,
         run=vrun,
         main=vrun == VISION.main,
         permutations=VISION.permutations,
-        grid=grid,
+        grid=grid if part == "grid" else [],
     )
 
 
-def kernels_of_study(vrun):
-    """Kernels of the study, and those of the main runs that they are compared with."""
-    run = IMAGE_RUNS[vrun]
-    jobs = [f"main_{seed}" for seed in run.seeds] + list(image_jobs(run, study=True))
+def kernels_of_study(vrun, part):
+    """Kernels of a study, and those of the main runs that they are compared with."""
+    main = [f"main_{seed}" for seed in IMAGE_RUNS[vrun].seeds]
+    jobs = [*main, *studied_jobs(vrun, part)]
     return [IMAGE_KERNEL.format(vrun=vrun, vjob=job) for job in jobs]
 
 

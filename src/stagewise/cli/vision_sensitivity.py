@@ -1,4 +1,4 @@
-"""Stage: how the loss kernel of images depends on the sampler's settings and on its draws."""
+"""Stage: how the loss kernel of images depends on the sampler's settings, or on its draws."""
 
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ def vision_sensitivity(
     table: Path,
     numbers: Path,
 ) -> None:
-    """Compares the kernels of a grid, and one of many draws, with those of the main runs."""
+    """Compares the kernels of a grid, or one of many draws, with those of the main runs."""
     data, tree = images_file.read(images), items_file.read(items)
     train = images_file.part(data, images_file.TRAIN)
     counts = np.bincount(train["label"].values, minlength=train.sizes["class"])

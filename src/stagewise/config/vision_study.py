@@ -14,6 +14,8 @@ class VisionStudySettings(Strict):
 
     #: Draws of each chain of one long kernel, by the settings of the main runs.
     long_draws: Count
+    #: Its chains of one job.
+    long_block: Count
 
 
 class StudiedKernel(Strict):
@@ -34,5 +36,5 @@ class SensitivityStage(Strict):
     run: Name
     main: bool
     permutations: int = Field(ge=2)
-    #: Kernels of the grid, in its order.
+    #: Kernels of the grid, in its order; none in the study of many draws.
     grid: tuple[StudiedKernel, ...]

@@ -28,17 +28,17 @@ class Studied(NamedTuple):
 
     Attributes:
         main: Those that the paper is about, one a sampling seed.
-        grid: At other settings.
-        long: With many draws.
+        grid: At other settings; empty in the study of many draws.
+        long: With many draws; None in the study of settings.
     """
 
     main: Mapping[str, xr.Dataset]
     grid: Mapping[str, xr.Dataset]
-    long: xr.Dataset
+    long: xr.Dataset | None
 
 
 def studied(kernels: Sequence[xr.Dataset], of: Layout) -> Studied:
-    """Sort the files of the study.
+    """Sort the files of a study.
 
     Raises:
         SchemaError: A file is of other images, or a kind of file is missing.
@@ -48,12 +48,12 @@ def studied(kernels: Sequence[xr.Dataset], of: Layout) -> Studied:
     named = {str(one.attrs["name"]): one for one in kernels}
     main = {name: one for name, one in named.items() if name.startswith("main_")}
     grid = {name: one for name, one in named.items() if name.startswith("grid_")}
-    if not (main and grid and LONG in named):
+    if not main or bool(grid) == (LONG in named):
         raise SchemaError(
-            f"there are kernels {sorted(named)}; pass those of main runs, of the grid, and a long "
-            "one"
+            f"there are kernels {sorted(named)}; pass those of main runs, and either those of the "
+            "grid or a long one"
         )
-    return Studied(main, grid, named[LONG])
+    return Studied(main, grid, named.get(LONG))
 
 
 def sensitivity_table(found: Studied, grid: Sequence[StudiedKernel], of: Layout) -> pd.DataFrame:
@@ -75,9 +75,10 @@ def sensitivity_table(found: Studied, grid: Sequence[StudiedKernel], of: Layout)
         tags = {"kind": "grid", "job": cell.name, "n_beta": cell.n_beta}
         tags["localization"] = cell.localization
         rows += _rows(found.grid[cell.name], "kernel", of, pooled, tags)
-    tags = {"kind": LONG, "job": LONG, "n_beta": np.nan, "localization": np.nan}
-    for method in found.long["method"].values.astype(str):
-        rows += _rows(found.long, method, of, pooled, tags)
+    if found.long is not None:
+        tags = {"kind": LONG, "job": LONG, "n_beta": np.nan, "localization": np.nan}
+        for method in found.long["method"].values.astype(str):
+            rows += _rows(found.long, method, of, pooled, tags)
     return pd.DataFrame(rows)
 
 
@@ -109,7 +110,15 @@ def _rows(
 def study_numbers(
     table: pd.DataFrame, found: Studied, of: Layout, permutations: int, seed: int
 ) -> dict[str, Summary]:
-    """Return the best and the worst cell of the grid, and what the long kernel knows."""
+    """Return the best and the worst cell of the grid, or what the long kernel knows."""
+    if found.long is not None:
+        return _long(table, found.long, of, permutations, seed) | _bounds("long", [found.long])
+    main = table[(table["kind"] == "main") & (table["quantity"] == "agreement")]
+    numbers = {"grid.main.agreement": summarize(main["value"].to_numpy())}
+    return numbers | _grid(table) | _bounds("grid", list(found.grid.values()))
+
+
+def _grid(table: pd.DataFrame) -> dict[str, Summary]:
     grid = table[table["kind"] == "grid"]
     numbers = {"grid.cells": exact(grid["job"].nunique())}
     for quantity, cells in grid.groupby("quantity", sort=False):
@@ -121,13 +130,16 @@ def study_numbers(
             if name.startswith("auroc.") or name == "agreement":
                 numbers[f"{key}.n_beta"] = exact(float(cell["n_beta"]))
                 numbers[f"{key}.localization"] = exact(float(cell["localization"]))
-    kernels = [*found.grid.values(), found.long]
+    return numbers
+
+
+def _bounds(part: str, kernels: Sequence[xr.Dataset]) -> dict[str, Summary]:
+    """Return what the largest z-scores of the kernels of one study are compared with."""
+    numbers = {}
     for name, sides in (("null", 2), ("drift", 1)):
         entries = sum(int(one.attrs[f"{name}_entries"]) for one in kernels)
-        numbers[f"{name}.bound"] = exact(familywise_z(entries, RATE, sides))
-    main = table[(table["kind"] == "main") & (table["quantity"] == "agreement")]
-    numbers["main.agreement"] = summarize(main["value"].to_numpy())
-    return numbers | _long(table, found.long, of, permutations, seed)
+        numbers[f"{part}.{name}.bound"] = exact(familywise_z(entries, RATE, sides))
+    return numbers
 
 
 def _long(

@@ -57,7 +57,7 @@ from stagewise.plotting.vision_map import (
     draw_vision_neighbours,
     draw_vision_sheet,
 )
-from stagewise.plotting.vision_sensitivity import draw_vision_sensitivity
+from stagewise.plotting.vision_sensitivity import draw_vision_long, draw_vision_sensitivity
 
 Draw = Callable[[Figure, Mapping[str, pd.DataFrame]], None]
 
@@ -120,6 +120,7 @@ FIGURES: Mapping[str, Entry] = MappingProxyType(
         "vision_matrix": Entry(draw_vision_matrix, ("vision_matrix",), 3.2),
         "vision_early": Entry(draw_vision_early, (*_MAP, "vision_early"), 3.8),
         "vision_sensitivity": Entry(draw_vision_sensitivity, ("vision_sensitivity",), 2.4),
+        "vision_long": Entry(draw_vision_long, ("vision_long",), 2.6),
         "vision_influence": Entry(draw_vision_influence, ("vision_influence",), 2.2),
         "vision_detectors": Entry(draw_vision_detectors, ("vision_detectors",), 2.2),
         "retraining_lds": Entry(

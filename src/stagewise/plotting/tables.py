@@ -55,6 +55,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "vision_matrix": "run method row column group value",
             "vision_neighbours": "run method query rank neighbour related",
             "vision_sensitivity": "run kind job n_beta localization draws quantity value se",
+            "vision_long": "run kind job n_beta localization draws quantity value se",
             "vision_detectors": "run detector value se n",
             "retraining_lds": "problem alpha method value low high",
             "retraining_difference": "problem alpha first second value low high",

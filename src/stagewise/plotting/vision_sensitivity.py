@@ -1,4 +1,4 @@
-"""The loss kernel of images at other settings of the sampler, and with many draws."""
+"""The loss kernel of images at other settings of the sampler, and with more and more draws."""
 
 from collections.abc import Mapping
 
@@ -21,15 +21,20 @@ _COLOURS = (palette.BLACK, palette.BLUE, palette.VERMILLION, palette.GREEN, pale
 
 
 def draw_vision_sensitivity(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Fills ``figure``: three quantities over the grid, and relations against draws."""
+    """Fills ``figure``: three quantities over the grid."""
     rows = main_run(tables["vision_sensitivity"])
-    axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.3])
+    axes = figure.subplots(1, 3)
     grid = rows[rows["kind"] == "grid"]
     for ax, (quantity, title, limits) in zip(axes, PANELS, strict=False):
         draw_cells(ax, select(grid, quantity=quantity), limits)
         ax.set_title(title)
     axes[0].set_ylabel("nβ")
-    draw_many(axes[3], rows[rows["kind"] == "long"])
+
+
+def draw_vision_long(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Fills ``figure``: relations told apart against draws."""
+    rows = main_run(tables["vision_long"])
+    draw_many(figure.subplots(), rows[rows["kind"] == "long"])
 
 
 def draw_cells(ax: Axes, rows: pd.DataFrame, limits: tuple[float, float] | None) -> None:

@@ -32,7 +32,8 @@ def _note() -> None:
         "files": sorted(
             os.path.relpath(name, source)
             for name in read
-            if name.startswith(source + os.sep) and not name.endswith(".pyc")
+            # Compiled files are written under another name first.
+            if name.startswith(source + os.sep) and "__pycache__" not in name
         ),
         "packages": sorted({name.partition(".")[0] for name in sys.modules}),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),

@@ -48,6 +48,7 @@ UNSIGNED = (
     "vision_matrix",
     "vision_early",
     "vision_sensitivity",
+    "vision_long",
     "vision_influence",  # its columns are headed "helps" and "harms"
     "vision_detectors",
 )

@@ -91,7 +91,7 @@ def test_cells_of_the_study_say_their_values(drawn: Draw, tables: Tables) -> Non
 
 
 def test_the_long_run_is_drawn_against_its_draws(drawn: Draw) -> None:
-    ax = drawn("vision_sensitivity").axes[3]
+    (ax,) = drawn("vision_long").axes
     assert len(ax.containers) == 3
     points = ax.containers[0].lines[0]
     np.testing.assert_array_equal(points.get_xdata(), LONG_DRAWS)
