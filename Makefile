@@ -33,7 +33,7 @@ paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (60 minutes)
 smoke: .venv ## every rule at tiny size, in results/smoke (10 minutes)
 	@$(WORKFLOW) all --configfile config/smoke.yaml $(ARGS)
 
-studies: .venv ## the long studies (6 hours at most, resumable; STUDY=vision for one), recorded in paper/expected
+studies: .venv ## the long studies (6 hours at most, resumable; STUDY=scaling for one), recorded in paper/expected
 	@$(WORKFLOW) studies$(STUDY:%=_%) $(ARGS)
 	@for found in results/studies/$(or $(STUDY),*)/numbers.json; do \
 	  test ! -f $$found || $(PY) -m stagewise.cli.expected_studies --numbers $$found \

@@ -85,6 +85,13 @@ def test_help_lists_every_target() -> None:
     assert {line.split()[1] for line in done.stdout.splitlines()} == defined
 
 
+def test_the_studies_are_listed() -> None:
+    rules = (ROOT / "workflow/rules/studies.smk").read_text(encoding="utf-8")
+    studies = re.findall(r'^    "(\w+)": ', rules.partition("STUDIES = {")[2], flags=re.MULTILINE)
+    row = next(line for line in README.splitlines() if "make studies STUDY=" in line)
+    assert re.findall(r"`(\w+)`", row.rpartition("one of them")[2]) == studies
+
+
 def test_make_asks_for_rules_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     asked = set(re.findall(r"^\t@\$\(WORKFLOW\) ([a-z_]+)\b(?!/)", makefile, flags=re.M))
