@@ -11,12 +11,13 @@ import xarray as xr
 
 from stagewise.baselines.ekfac import ekfac_influence
 from stagewise.baselines.factors import FactorSettings
-from stagewise.baselines.features import el2n, gradient_gram, penultimate, sample_losses
+from stagewise.baselines.features import el2n, penultimate, sample_losses
+from stagewise.baselines.gradient_gram import gradient_gram
 from stagewise.cli.stage import stage
 from stagewise.cli.vision_model import inputs_of, labels_of, network
 from stagewise.config.vision import DetectorStage
 from stagewise.data.flips import judged
-from stagewise.evaluation.alignment import cosine_similarity
+from stagewise.evaluation.feature_similarity import cosine_similarity
 from stagewise.files import scratch_folder, sha256_file
 from stagewise.provenance import loaded_code, provenance
 from stagewise.seeds import generator

@@ -281,30 +281,6 @@ def class_means(
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
-def cosine_similarity(
-    features: Float[np.ndarray, "sample feature"], centred: bool = False
-) -> Float[np.ndarray, "sample sample"]:
-    """Cosine between samples' features, less the mean over samples if ``centred``.
-
-    A sample whose features are all 0 has similarity 0 with every sample, itself included.
-    """
-    values = features.astype(np.float64)
-    if centred:
-        values -= values.mean(axis=0)
-    norm = np.linalg.norm(values, axis=1, keepdims=True)
-    values = np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)
-    return values @ values.T
-
-
-def negative_distance(
-    features: Float[np.ndarray, "sample feature"],
-) -> Float[np.ndarray, "sample sample"]:
-    """−‖x_i − x_j‖₂, of flattened pixels say; 0 on the diagonal."""
-    from scipy.spatial.distance import pdist, squareform
-
-    return -squareform(pdist(features.astype(np.float64)))
-
-
 def summary(value: float, null: Float[np.ndarray, " permutation"], count: int) -> Alignment:
     """A statistic beside its null; permutations equal to it up to rounding count as large."""
     large = null >= value - 1e-12 * max(1.0, abs(value))

@@ -162,6 +162,11 @@ def mislabel_numbers(judged: Judged, table: pd.DataFrame, prefix: str) -> dict[s
     resolved = np.abs(_z(judged)) > RESOLVED
     opposed = np.sign(value) != np.sign(judged.measured["ekfac"].values)
     summaries["influence.resolved"] = exact(float(resolved.mean()))
+    # If one factor moved all losses, nearly all influences would be of one sign.
+    summaries["influence.helpful"] = exact(float((value < 0).mean()))
+    summaries["influence.ekfac_helpful"] = exact(
+        float((judged.measured["ekfac"].values < 0).mean())
+    )
     conflicts = float(opposed[resolved].mean()) if resolved.any() else float("nan")
     summaries["influence.conflicts"] = exact(conflicts)
     summaries["influence.ekfac_seconds"] = exact(float(judged.measured.attrs["ekfac_seconds"]))

@@ -1,7 +1,8 @@
 """What a similarity of images knows about a taxonomy of their classes: measures for one matrix.
 
-Pairs of images are always of different variants (faces) where classes are compared, so that a
-similarity that only sees the face tells no relation from another.
+In relations, pairs of images are of different variants (faces), so that a similarity that only
+sees the face tells no relation from another. Rank correlations, clusters and neighbours are of all
+pairs.
 """
 
 from collections.abc import Mapping
@@ -112,7 +113,7 @@ def _relations(
         leaf = tree.depth
         siblings = (depth == leaf[:, None] - 1) & (depth == leaf[None, :] - 1)
         far = np.triu_indices(len(depth), 1)
-        return {"same parent": siblings}, depth <= np.median(depth[far])
+        return {"same parent": siblings}, (depth <= np.median(depth[far])) & ~siblings
     names = recorded["relation"].values.astype(str)[np.ix_(present, present)]
     twin = recorded["twin"].values.astype(str)[present]
     alike = twin[:, None] == recorded["class"].values.astype(str)[present][None, :]

@@ -12,7 +12,7 @@ from stagewise.evaluation.alignment import spearman
 from stagewise.evaluation.curves import Summary, summarize
 from stagewise.evaluation.records import as_numbers, exact
 from stagewise.evaluation.vision import Layout
-from stagewise.evaluation.vision_tables import KERNEL, LOW_LOSS, Sources
+from stagewise.evaluation.vision_tables import KERNEL, LOW_LOSS, PRIOR, Sources
 
 SOURCE = "vision_tables"
 #: Rate at which the bounds of the null and of the drift are passed by chance.
@@ -156,21 +156,31 @@ def _agreement(found: Sources) -> Found:
 
 
 def _checks(kernels: Sequence[xr.Dataset]) -> Found:
-    """Diagnostics of the main runs, and of the low-loss one those that tell them apart."""
+    """Diagnostics of the main runs, of all kernels together, and of two by name."""
     main = [one for one in kernels if str(one.attrs["name"]).startswith("main_")]
-    null = sum(int(one.attrs["null_entries"]) for one in main)
-    drift = sum(int(one.attrs["drift_entries"]) for one in main)
+    spread = [float(np.median(one["se"].values)) for one in main]
+    found = _diagnostics(main)
+    found |= {f"kernels.{key}": one for key, one in _diagnostics(kernels).items()}
+    for one in kernels:
+        if (name := str(one.attrs["name"])) in (LOW_LOSS, PRIOR):
+            found[f"{name}.mean_excess"] = (exact(float(one.attrs["mean_excess"])), "nats")
+            found[f"{name}.rhat.max"] = (exact(float(one.attrs["rhat_loss_max"])), "")
+    return found | {
+        "mean_excess": (summarize([float(one.attrs["mean_excess"]) for one in main]), "nats"),
+        "correlation.se": (summarize(spread), ""),
+        "draws_per_seed": (exact(int(main[0].attrs["draws"]) * int(main[0].attrs["chains"])), ""),
+    }
+
+
+def _diagnostics(kernels: Sequence[xr.Dataset]) -> Found:
+    """The worst of some kernels, with the bounds of the largest of so many z-scores."""
+    null = sum(int(one.attrs["null_entries"]) for one in kernels)
+    drift = sum(int(one.attrs["drift_entries"]) for one in kernels)
 
     def over(name: str, best: Any) -> tuple[Summary, str]:
-        return exact(float(best([float(one.attrs[name]) for one in main]))), ""
+        return exact(float(best([float(one.attrs[name]) for one in kernels]))), ""
 
-    spread = [float(np.median(one["se"].values)) for one in main]
-    narrow: Found = {}
-    for one in kernels:
-        if str(one.attrs["name"]) == LOW_LOSS:
-            narrow["low_loss.mean_excess"] = (exact(float(one.attrs["mean_excess"])), "nats")
-            narrow["low_loss.rhat.max"] = (exact(float(one.attrs["rhat_loss_max"])), "")
-    return narrow | {
+    return {
         "null.max_abs_z": over("null_max_abs_z", max),
         "null.bound": (exact(familywise_z(null, RATE)), ""),
         "drift.max_z": over("drift_max_z", max),
@@ -179,7 +189,4 @@ def _checks(kernels: Sequence[xr.Dataset]) -> Found:
         "effective_draws.min": over("ess_product_min", min),
         "chains_dropped": over("chains_dropped", sum),
         "zero_variance": over("n_zero_variance", max),
-        "mean_excess": (summarize([float(one.attrs["mean_excess"]) for one in main]), "nats"),
-        "correlation.se": (summarize(spread), ""),
-        "draws_per_seed": (exact(int(main[0].attrs["draws"]) * int(main[0].attrs["chains"])), ""),
     }

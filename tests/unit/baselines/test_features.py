@@ -14,11 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stagewise.baselines import features
-from stagewise.baselines.features import el2n, gradient_gram, penultimate, sample_losses
+from stagewise.baselines import gradient_gram as gram
+from stagewise.baselines.features import el2n, penultimate, sample_losses
+from stagewise.baselines.gradient_gram import gradient_gram
 from stagewise.errors import ConfigError
 
 SAMPLES, CLASSES = 7, 4
+#: So few that not even one layer of all samples can be held.
+FEW_BYTES = 40_000
 
 
 class Twice(nn.Module):
@@ -77,7 +80,7 @@ def by_hand(net: nn.Module, inputs: Tensor, labels: Tensor, only: str = "") -> T
 
 
 @pytest.mark.parametrize(
-    ("chunk", "most_bytes"), [(50, 2**30), (3, 2**30), (2, 2**16), (1, 60_000)]
+    ("chunk", "most_bytes"), [(50, 2**30), (3, 2**30), (2, 2**16), (1, 60_000), (3, FEW_BYTES)]
 )
 def test_the_gram_matrix_is_that_of_single_gradients(
     chunk: int, most_bytes: int, convnet: nn.Module, images: tuple[Tensor, Tensor]
@@ -99,14 +102,16 @@ def test_few_bytes_make_several_groups_and_blocks(
         for name, layer in convnet.eval().requires_grad_(False).named_modules()
         if dict(layer.named_parameters(recurse=False))
     }
-    assert len(features._groups(convnet, *images, wanted, 2**30)) == 1
-    assert len(features._groups(convnet, *images, wanted, 60_000)) > 3
-    call = features._recorded(convnet, *images, {"14": convnet[14]}, 9)["14"]
-    assert features._product_of_blocks(convnet[14], call, 2**29)[0].func.__name__ == (
-        "_places_product"
-    )
-    call = features._recorded(convnet, *images, {"0": convnet[0]}, 9)["0"]
-    way, size = features._product_of_blocks(convnet[0], call, 5_000)
+    sizes = gram._sizes(convnet, *images, wanted)
+    assert len(gram._groups(sizes, SAMPLES, 2**30)) == 1
+    assert len(gram._groups(sizes, SAMPLES, 60_000)) > 3
+    most = gram._most_samples(sizes, FEW_BYTES)
+    assert 4 <= most < SAMPLES
+    assert len(list(gram._pairs_of_blocks(SAMPLES, most))) > 3
+    call = gram._recorded(convnet, *images, {"14": convnet[14]}, 9)["14"]
+    assert gram._product_of_blocks(convnet[14], call, 2**29)[0].func.__name__ == ("_places_product")
+    call = gram._recorded(convnet, *images, {"0": convnet[0]}, 9)["0"]
+    way, size = gram._product_of_blocks(convnet[0], call, 5_000)
     assert way.func.__name__ == "_rows_product"
     assert size < SAMPLES
 
@@ -189,7 +194,7 @@ def test_what_cannot_be_done_is_named(convnet: nn.Module, images: tuple[Tensor, 
         gradient_gram(convnet, inputs, labels, chunk=0)
     with pytest.raises(ConfigError, match="none of 0 layers .* widen the pattern"):
         gradient_gram(convnet, inputs, labels, layers="attention")
-    with pytest.raises(ConfigError, match="half of most_bytes is 500; raise it"):
+    with pytest.raises(ConfigError, match="bytes a sample, half of most_bytes is 500; raise it"):
         gradient_gram(convnet, inputs, labels, most_bytes=1000)
     with pytest.raises(ConfigError, match="no nn.Linear is called by Conv2d"):
         penultimate(nn.Conv2d(3, 4, 1).double(), inputs)

@@ -12,9 +12,7 @@ from stagewise.evaluation import alignment_errors
 from stagewise.evaluation.alignment import (
     auroc,
     class_means,
-    cosine_similarity,
     nearest_neighbour_agreement,
-    negative_distance,
     same_label,
     spearman,
     spearman_error,
@@ -28,6 +26,7 @@ from stagewise.evaluation.alignment_clusters import (
     normalised_mutual_information,
     purity,
 )
+from stagewise.evaluation.feature_similarity import cosine_similarity, negative_distance
 
 CLASSES = 12
 LABELS = np.repeat(np.arange(CLASSES), 4)

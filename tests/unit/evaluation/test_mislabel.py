@@ -115,6 +115,7 @@ def test_conflicts_are_resolved_influences_of_another_sign() -> None:
     assert resolved == pytest.approx(sure.mean())
     assert conflicts == pytest.approx(sure[:, 0].sum() / sure.sum())
     assert found["vision.influence.spearman.gradient"]["value"] == pytest.approx(-1.0)
+    assert found["vision.influence.helpful"]["value"] == pytest.approx((values < 0).mean())
 
 
 @pytest.mark.parametrize("name", ["loss", "el2n", "self_gradient", "kernel_variance", "ekfac"])

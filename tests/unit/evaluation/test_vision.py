@@ -268,6 +268,9 @@ def test_checks_are_the_worst_of_the_main_runs(numbers: dict) -> None:
     assert numbers["vision.null.max_abs_z"]["value"] == 2.0
     assert numbers["vision.null.bound"]["value"] > 2.0
     assert numbers["vision.draws_per_seed"]["value"] == 64
+    assert numbers["vision.kernels.null.max_abs_z"]["value"] >= 2.0
+    assert numbers["vision.kernels.null.bound"]["value"] > numbers["vision.null.bound"]["value"]
+    assert numbers["vision.prior.mean_excess"]["unit"] == "nats"
 
 
 def test_a_seed_s_table_says_which_seed(of: Layout) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from stagewise.baselines.attributor import Attributor, Score, Setting, Trained
-from stagewise.baselines.features import gradient_gram
+from stagewise.baselines.gradient_gram import gradient_gram
 from stagewise.baselines.products import Products, gradient_products, layer_columns
 from stagewise.models.documents import DocumentLoss
 
