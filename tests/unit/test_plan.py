@@ -6,12 +6,13 @@ from typing import get_args
 
 import pytest
 
+from stagewise.baselines import gradient_gram as gram
 from stagewise.cli.plan_costs import START, Estimator, sizes
 from stagewise.cli.plan_jobs import Job, dry_run, parse
 from stagewise.cli.plan_rates import Rates, measured_rates
 from stagewise.cli.plan_records import Measured, measured, read_record, write_record
 from stagewise.cli.plan_report import report
-from stagewise.cli.plan_work import PYTHIA, PYTHIA_VOCABULARY, work
+from stagewise.cli.plan_work import GRAM_BYTES, PYTHIA, PYTHIA_VOCABULARY, gram_passes, work
 from stagewise.config.retraining import SAMPLED, Method
 from stagewise.errors import ConfigError, SchemaError
 from stagewise.models.flops import resnet9_flop, sequence_flop
@@ -242,3 +243,14 @@ def test_language_models_have_the_rate_that_was_measured(tmp_path: Path) -> None
 
 def _nothing(rule: str) -> None:
     return None
+
+
+def test_products_of_gradients_take_the_passes_that_are_made() -> None:
+    """Against the blocks and groups of the code itself, with layers as large as GoogLeNet's."""
+    for recorded, size in ((520, 32), (10_000, 224)):
+        sizes = {str(place): 128 * size**2 for place in range(1145 // 128)}
+        most = gram._most_samples(sizes, GRAM_BYTES)
+        pairs = list(gram._pairs_of_blocks(recorded, most))
+        groups = gram._groups(sizes, len(pairs[0]), GRAM_BYTES)
+        made = sum(map(len, pairs)) * len(groups)
+        assert made <= gram_passes(recorded, size) < 1.5 * made

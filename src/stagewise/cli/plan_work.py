@@ -4,6 +4,7 @@ For jobs whose cost their settings do not say (they read files and make tables o
 no entry: their cost follows the size of what they read.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -28,6 +29,10 @@ PYTHIA = {
     "12b": (36, 5120),
 }
 PYTHIA_VOCABULARY = 50304
+#: Bytes that recordings of all of GoogLeNet's layers, and of the largest, take for a pixel.
+RECORDED_BYTES, LARGEST_BYTES = 1145, 128
+#: Their room: a third of a GPU of 80 GB. On a CPU there is less, and there are more passes.
+GRAM_BYTES = 25 * 2**30
 
 
 class Work(NamedTuple):
@@ -205,9 +210,26 @@ def _vision_similarity(settings: Mapping[str, Any], upstream: Upstream) -> Work 
     forward = _image(upstream)
     if forward is None:
         return None
-    recorded = _recorded({}, upstream)
-    passes = 2 + (GRADIENT if settings["step"] is None else 0)
-    return Work(recorded * passes * forward, recorded**2, flop=True)
+    data = upstream("vision_data")
+    recorded = data["recorded"]
+    passes = 2 * recorded
+    if settings["step"] is None:
+        passes += GRADIENT * gram_passes(recorded, data["source"]["size"])
+    return Work(passes * forward, recorded**2, flop=True)
+
+
+def gram_passes(recorded: int, size: int) -> int:
+    """Return how many images go forward and backward for all products of gradients.
+
+    They do so once for each group of layers whose recordings fit, and where not one layer's do,
+    once for each pair of blocks of images (`stagewise.baselines.gradient_gram`).
+    """
+    room, area = GRAM_BYTES // 2, size**2
+    most = room // (LARGEST_BYTES * area)
+    blocks = 1 if recorded <= most else math.ceil(recorded / (most // 2))
+    held = recorded if blocks == 1 else 2 * (most // 2)
+    groups = math.ceil(held * RECORDED_BYTES * area / room)
+    return max(blocks * (blocks - 1) // 2, 1) * held * groups
 
 
 def _vision_train(settings: Mapping[str, Any], upstream: Upstream) -> Work | None:
