@@ -48,7 +48,7 @@ bench: .venv ## speed against other samplers (30 minutes, resumable), recorded i
 rehearsal: .venv ## the run on ImageNet on made-up photographs, at reduced counts (15 minutes)
 	@test -d data/rehearsal || $(PY) -m stagewise.cli.rehearsal
 	@$(WORKFLOW) results/rehearsal/vision/imagenet/numbers.json \
-	  --configfile config/rehearsal.yaml $(ARGS)
+	  --configfile config/rehearsal.yaml --resources gpu=$$(nvidia-smi -L 2>/dev/null | wc -l) $(ARGS)
 	@$(PY) -m stagewise.cli.resources --benchmarks results/rehearsal/benchmarks
 
 figures: .venv ## the figures alone, with whatever they need
