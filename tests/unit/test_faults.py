@@ -188,3 +188,57 @@ def test_a_job_that_died_without_a_word_is_explained(
         assert f"toy_sample was killed: {log} ends without an error" in found[0]
         assert "--cores 1" in found[0]
         assert "goes on where it was" in found[0]
+
+
+#: As Snakemake words a job of Slurm: behind the job's log its own, and the id that Slurm gave it.
+SUBMITTED = """\
+Error in rule toy_sample:
+    message: None
+    jobid: 1
+    output: results/trace.nc
+    log: {log}, .snakemake/slurm_logs/rule_toy_sample/7.log (check log file(s) for error details)
+    shell:
+        python -m stagewise.cli.toy_sample --settings '{{}}' > {log} 2>&1
+        (command exited with non-zero exit code)
+    external_jobid: 7
+"""
+GROUP = """\
+    message: SLURM-job '9' failed, SLURM status is: 'TIMEOUT'.
+    log: .snakemake/slurm_logs/group/9.log (check log file(s) for error details)
+    jobs:
+        rule toy_train:
+            jobid: 3
+            output: {done}
+            log: {done}.log (check log file(s) for error details)
+        rule toy_sample:
+            jobid: 1
+            output: {folder}/a.nc, {folder}/b.nc
+            log: {log} (check log file(s) for error details)
+        rule toy_law:
+            jobid: 2
+            output: {folder}/law.nc
+            log: {folder}/law.log (check log file(s) for error details)
+Logfile of something else
+"""
+
+
+@pytest.mark.parametrize("text", [SUBMITTED, GROUP])
+@pytest.mark.parametrize(
+    ("own", "killed"),
+    [("main:  40%|####      | 8/20\n", True), ("toy_sample: trace a.nc is truncated\n", False)],
+)
+def test_a_job_of_a_cluster_is_explained_by_its_scheduler(
+    text: str, own: str, killed: bool, tmp_path: Path
+) -> None:
+    """Catches two logs read as one path, and a group whose finished or waiting jobs are blamed."""
+    log, run, done = tmp_path / "job.log", tmp_path / "snakemake.log", tmp_path / "done.nc"
+    log.write_text(own)
+    done.touch()
+    done.with_name("done.nc.log").write_text("step 5 of 5\n")
+    run.write_text(text.format(log=log, done=done, folder=tmp_path))
+    found = explain([run])
+    assert len(found) == killed
+    if killed:
+        assert f"toy_sample was killed: {log} ends without an error" in found[0]
+        assert "--set-resources toy_sample:mem_mb=MB" in found[0]
+        assert "--cores" not in found[0]

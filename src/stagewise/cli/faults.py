@@ -10,7 +10,15 @@ from stagewise.errors import StagewiseError
 
 _FAILED = re.compile(r"^Error in rule (\w+):\n((?:    .*\n?)+)", re.M)
 _LOG = re.compile(r"^    log: (.+?)(?: \(check log file.*)?$", re.M)
-_STAGE = re.compile(r"python -m stagewise\.cli\.(\w+)")
+#: A group of jobs that failed as one job of a cluster: its jobs, without what they ran.
+_GROUPS = re.compile(r"^    jobs:\n((?:        .*\n?)+)", re.M)
+_MEMBER = re.compile(
+    r"^ {8}rule (\w+):\n {12}jobid: .*\n {12}output: (.+)\n {12}log: (.+?)(?:, .*)?"
+    r"(?: \(check log file.*)?$",
+    re.M,
+)
+#: Every module here that begins its messages with its name; progress may begin with "main".
+_STAGES = "|".join(sorted({path.stem for path in Path(__file__).parent.glob("*.py")} - {"main"}))
 
 
 def refuse_closed(folders: Sequence[str]) -> None:
@@ -33,7 +41,7 @@ def refuse_closed(folders: Sequence[str]) -> None:
 
 
 def explain(logs: Sequence[str | Path]) -> list[str]:
-    """Explains failed jobs whose own log holds no error: something killed them.
+    """Explains failed jobs whose own log holds no error: something ended them.
 
     Args:
         logs: Snakemake's own logs of the run.
@@ -44,22 +52,51 @@ def explain(logs: Sequence[str | Path]) -> list[str]:
     text = "\n".join(Path(log).read_text(encoding="utf-8", errors="replace") for log in logs)
     found = {}
     for rule, body in _FAILED.findall(text):
-        own, stage = _LOG.search(body), _STAGE.search(body)
-        if own is not None and stage is not None and _is_silent(Path(own[1]), stage[1]):
-            found[own[1]] = (
-                f"{rule} was killed: {own[1]} ends without an error. Most often memory ran out "
-                "(dmesg names what the kernel killed). Free some, run fewer jobs at once "
-                "(--cores 1) or allow them less together (--resources mem_mb=MB), and run the same "
-                "command again: it goes on where it was."
-            )
+        own = _LOG.search(body)
+        # Behind the job's own log stands that of the cluster's scheduler.
+        if own is not None and _is_silent(log := own[1].split(", ")[0]):
+            found[log] = _message(rule, log, submitted="external_jobid: " in body)
+    for body in _GROUPS.findall(text):
+        if (ended := _ended_in_group(body)) is not None:
+            rule, log = ended
+            found[log] = _message(rule, log, submitted=True)
     return list(found.values())
 
 
-def _is_silent(log: Path, stage: str) -> bool:
+def _ended_in_group(body: str) -> tuple[str, str] | None:
+    """Returns rule and log of the job at which a group of jobs was ended; None if one has a word.
+
+    A group's jobs run one after another: it is the one that began and has not made its outputs.
+    """
+    jobs = _MEMBER.findall(body)
+    if not all(_is_silent(log) for _, _, log in jobs if Path(log).exists()):
+        return None
+    for rule, outputs, log in jobs:
+        if Path(log).exists() and not all(Path(one).exists() for one in outputs.split(", ")):
+            return rule, log
+    return None
+
+
+def _message(rule: str, log: str, *, submitted: bool) -> str:
+    remedy = (
+        "The scheduler ends a job that takes more memory or time than it asked for (its own log, "
+        f"in .snakemake/slurm_logs, says so): allow more (--set-resources {rule}:mem_mb=MB, or "
+        f"{rule}:runtime=MINUTES)"
+        if submitted
+        else "Most often memory ran out (dmesg names what the kernel killed). Free some, run fewer "
+        "jobs at once (--cores 1) or allow them less together (--resources mem_mb=MB)"
+    )
+    return (
+        f"{rule} was killed: {log} ends without an error. {remedy}, and run the same command "
+        "again: it goes on where it was."
+    )
+
+
+def _is_silent(log: str) -> bool:
     """Tells whether a stage left neither its message nor a traceback."""
     try:
-        text = log.read_text(encoding="utf-8", errors="replace")
+        text = Path(log).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True
-    worded = re.search(rf"^(?:python -m stagewise\.cli\.)?{stage}: ", text, flags=re.M)
+    worded = re.search(rf"^(?:python -m stagewise\.cli\.)?(?:{_STAGES}): ", text, flags=re.M)
     return worded is None and "Traceback (most recent call last)" not in text

@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from stagewise.errors import ConfigError
-from stagewise.files import atomic_path
 from stagewise.models.classifier import ClassifierLoss
 from stagewise.seeds import generator
+from stagewise.training import saved_state
 from stagewise.training.descent import Recipe, descend, module_init
 
 #: Runs that are trained together: their weights, velocities and gradients stay in cache.
@@ -79,13 +79,13 @@ def retrain(
         )
     found = []
     for block in blocks(subsets, job.seeds, job.loss.parameter_count):
-        path = folder / f"subsets_{block.start:05d}_{block.stop:05d}.npy"
-        if not path.exists():
-            trained = _block(job, block)
-            with atomic_path(path) as temporary:
-                np.save(temporary, trained.cpu().numpy())
+        path = folder / f"subsets_{block.start:05d}_{block.stop:05d}.pt"
+        weights = saved_state.load(path)
+        if weights is None:
+            weights = _block(job, block).cpu()
+            saved_state.save(weights, path)
             say(f"subsets {block.start} to {block.stop - 1} of {subsets} are trained")
-        found.append(torch.from_numpy(np.load(path)).to(job.loss.inputs.device))
+        found.append(weights.to(job.loss.inputs.device))
     return torch.cat(found)
 
 

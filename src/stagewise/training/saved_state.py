@@ -1,5 +1,6 @@
 """State of a training on disk, to go on from: whole or absent, and never trusted when broken."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ def save(state: Any, path: Path) -> None:
     Raises:
         StagewiseError: The disk is full; the old state is intact.
     """
+    # Through memory: torch's own writer turns a full disk into an error that names neither.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load(path: Path) -> Any | None:
