@@ -178,6 +178,9 @@ def test_the_groups_of_the_slurm_profile_are_of_rules_that_exist() -> None:
     sizes = dict(entry.split("=") for entry in profile["group-components"])
     assert set(sizes) <= set(groups.values())
     assert all(int(size) > 1 for size in sizes.values())
+    # Snakemake adds up the GPUs of jobs that are submitted together, which run one after another.
+    on_gpus = {name for name, body in CALLING.items() if "gpu=" in body}
+    assert {name for name in on_gpus if groups.get(name) in sizes} == set()
 
 
 def test_a_submitted_job_has_the_limits_of_the_run_that_submitted_it(tmp_path: Path) -> None:

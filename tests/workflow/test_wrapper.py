@@ -1,8 +1,10 @@
 """What `make` calls: one run at a time in a folder, and a killed one is cleared up."""
 
+import errno
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -145,6 +147,32 @@ def test_an_orphan_that_does_not_end_is_named(tmp_path: Path) -> None:
         orphan.kill()
 
 
+def test_what_a_run_on_another_node_may_hold_is_not_unlocked(tmp_path: Path) -> None:
+    """Catches two login nodes of a file system whose locks end at the node."""
+    lock, held = tmp_path / workflow.LOCK, tmp_path / workflow.SNAKEMAKE_LOCKS / "0.input.lock"
+    held.parent.mkdir(parents=True)
+    lock.write_text("7 on elsewhere\n")
+    workflow.refuse_other_node(tmp_path)
+    held.touch()
+    with pytest.raises(BusyError, match=r"process 7 on elsewhere .* start again on elsewhere"):
+        workflow.refuse_other_node(tmp_path)
+    lock.write_text(f"7 on {socket.gethostname()}\n")
+    workflow.refuse_other_node(tmp_path)
+    lock.write_text("7\n")
+    workflow.refuse_other_node(tmp_path)
+
+
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(workflow.fcntl, "flock", without)
+    with pytest.raises(StagewiseError, match=r"cannot be locked .* clone it to one that has"):
+        workflow.acquire(tmp_path / "lock")
+
+
 def test_jobs_do_not_inherit_the_lock(tiny: Copy) -> None:
     first = start(tiny, wrapped=True)
     lock = str((tiny.folder / workflow.LOCK).resolve())
@@ -154,7 +182,8 @@ def test_jobs_do_not_inherit_the_lock(tiny: Copy) -> None:
         if lock in {file.path for file in process.open_files()}
     }
     assert holders == {first.pid}
-    assert (tiny.folder / workflow.LOCK).read_text() == f"{first.pid}\n"
+    held = f"{first.pid} on {socket.gethostname()}\n"
+    assert (tiny.folder / workflow.LOCK).read_text() == held
 
 
 def test_a_job_that_is_killed_for_its_memory_is_explained_and_a_rerun_completes(

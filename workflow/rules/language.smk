@@ -168,8 +168,8 @@ rule language_influence:
         "../envs/stagewise.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=lm_influence_memory,
+        runtime=lm_minutes,
     params:
         settings=lambda w: settings(
             seed=CONFIG.seed,

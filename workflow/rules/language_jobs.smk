@@ -147,6 +147,15 @@ def lm_memory(w):
     return 24000 if is_public(w) else 3000
 
 
+def lm_influence_memory(w):
+    """Megabytes of a job that holds all traces of a training twice: as read, and merged."""
+    run = LANGUAGE_RUNS[w.lm]
+    draws = run.sampling.draws + run.sampling.prior_draws
+    tokens = run.sampling.recorded * run.source.length
+    numbers = len(lm_grid(w.lm, w.run_seed)) * run.sampling.chains * draws * tokens
+    return 3000 + 2 * 4 * numbers // 10**6
+
+
 def lm_minutes(w):
     """Minutes of such a job, at most."""
     return 480 if is_public(w) else 60

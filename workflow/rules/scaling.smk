@@ -22,7 +22,7 @@ rule scaling:
         "<benchmarks>/scaling/{measurement}.tsv"
     conda:
         "../envs/stagewise.yaml"
-    threads: workflow.cores or 1
+    threads: CORES
     resources:
         mem_mb=8000,
         runtime=30,

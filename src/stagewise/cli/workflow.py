@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,7 @@ def prepare(folder: Path) -> int:
     """
     if not (folder / "Snakefile").is_file():
         raise StagewiseError(f"{folder} has no Snakefile: run this in the repository's folder")
+    refuse_other_node(folder)
     descriptor = acquire(folder / LOCK)
     if _has_files(folder / SNAKEMAKE_LOCKS):
         refuse_live_snakemake(folder)
@@ -87,13 +89,38 @@ def acquire(path: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+        holder = os.pread(descriptor, 256, 0).decode().strip() or "unknown"
         os.close(descriptor)
         raise _busy(holder) from error
+    except OSError as error:
+        os.close(descriptor)
+        raise StagewiseError(
+            f"{path} cannot be locked ({error.strerror}): the file system of the repository's "
+            "folder has no locks (a network one without lockd, say); clone it to one that has"
+        ) from error
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     os.set_inheritable(descriptor, True)  # Snakemake, which this process becomes, goes on holding
     return descriptor
+
+
+def refuse_other_node(folder: Path) -> None:
+    """Lets nothing be unlocked that a run on another node may hold.
+
+    Some file systems keep a lock to the node on which it was taken, so that it seems free here.
+
+    Raises:
+        BusyError: Snakemake's own lock is there, and the run that had ours began on another node.
+    """
+    lock = folder / LOCK
+    if not _has_files(folder / SNAKEMAKE_LOCKS) or not lock.is_file():
+        return
+    pid, _, node = lock.read_text(encoding="utf-8").strip().partition(" on ")
+    if node not in ("", socket.gethostname()):
+        raise BusyError(
+            f"process {pid} on {node} was working in this folder and has not unlocked it: start "
+            f"again on {node}, or, if nothing of that run is alive any more, delete {lock} first"
+        )
 
 
 def refuse_live_snakemake(folder: Path) -> None:
@@ -142,7 +169,8 @@ def _processes_in(
                 yield process
 
 
-def _busy(pid: int | str) -> BusyError:
+def _busy(holder: int | str) -> BusyError:
+    pid = str(holder).partition(" ")[0]
     return BusyError(
         f"process {pid} is already working in this folder: wait for it, or end it with `kill {pid}`"
     )
