@@ -45,7 +45,7 @@ bench: .venv ## speed against other samplers (30 minutes, resumable), recorded i
 	  --numbers results/bench/numbers.json --settings-file results/bench/settings.json \
 	  --out paper/expected/bench.json
 
-rehearsal: .venv ## the run on ImageNet on made-up photographs, at reduced counts (15 minutes)
+rehearsal: .venv ## the run on ImageNet on made-up photographs, at reduced counts (20 minutes)
 	@test -d data/rehearsal || $(PY) -m stagewise.cli.rehearsal
 	@$(WORKFLOW) results/rehearsal/vision/imagenet/numbers.json \
 	  --configfile config/rehearsal.yaml --resources gpu=$$(nvidia-smi -L 2>/dev/null | wc -l) $(ARGS)
