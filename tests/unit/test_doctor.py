@@ -8,6 +8,7 @@ import pytest
 
 from stagewise.cli import doctor, doctor_inputs, doctor_machine
 from stagewise.config.retraining import RetrainingSettings
+from stagewise.config.retraining_data import PublicNetwork
 from stagewise.config.root import Root
 from support.repository import ROOT
 
@@ -166,3 +167,34 @@ def test_files_of_cifar10_are_missed_by_name(tmp_path: Path) -> None:
     assert (found.what, found.level) == ("images of retraining.problems.net", "missing")
     assert "7 files missing, 0 not the published ones" in found.text
     assert f"in {tmp_path / 'here'}" in found.remedy
+
+
+def test_what_retraining_reads_is_missed_by_name() -> None:
+    """Catches a problem on documents that is only found out by its first job."""
+    problems = {
+        "public": SimpleNamespace(
+            source=SimpleNamespace(
+                kind="documents", path="data/a.jsonl", column="t", tokenizer="x"
+            ),
+            network=PublicNetwork(kind="pretrained", model="there", cache="cache", step=8),
+        ),
+        "own": SimpleNamespace(
+            source=SimpleNamespace(kind="docstrings", package="numpy", pretraining="no_package"),
+            network=SimpleNamespace(kind="neox"),
+        ),
+        "digits": SimpleNamespace(source=SimpleNamespace(kind="digits")),
+    }
+    config = Root.model_construct(
+        language=SimpleNamespace(runs={}), retraining=SimpleNamespace(problems=problems)
+    )
+    found = [*doctor_inputs.texts(config), *doctor_inputs.models(config)]
+    assert {one.what: one.level for one in found} == dict.fromkeys(
+        (
+            "text of retraining.problems.public",
+            "tokenizer of retraining.problems.public",
+            "text of retraining.problems.own",
+            "checkpoints of retraining.problems.public",
+        ),
+        "missing",
+    )
+    assert "1 of 1 steps of there are not here: 8" in found[-1].text

@@ -1,6 +1,7 @@
 """`stagewise query` ranks by influence in the right sense, with errors, and names what is near."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 from stagewise.cli import query
 from stagewise.errors import ConfigError
 from stagewise.evaluation.query import near_names, ranked
+from stagewise.files import write_json
 from stagewise.storage import scores, trace
 from support.traces import make_trace
 
@@ -101,6 +103,22 @@ def test_experiments_are_searched_for_the_item(
     assert "   1   robin          +3 ± 0.1  the query itself" in out
     assert "   1   oak          -2 ± 0.1" in out
     assert "canary" not in out
+
+
+def test_of_several_settings_the_chosen_one_answers(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches the first of the settings, which nobody chose."""
+    folder = results / "retraining/digits/scores"
+    folder.mkdir(parents=True)
+    for setting in (0, 1):
+        shutil.copy(results / "toy/tree/bif/main/seed0.nc", folder / f"bif_{setting}.nc")
+    asked = ["--item", "robin", "--experiment", "retraining/digits", "--results", str(results)]
+    assert query.main(asked) == 0
+    assert f"of {folder}/bif_0.nc" in capsys.readouterr().out
+    write_json(folder.with_name("choice.json"), {"settings": {"bif": 1, "ekfac": 0}})
+    assert query.main(asked) == 0
+    assert f"of {folder}/bif_1.nc" in capsys.readouterr().out
 
 
 def test_blocks_of_chains_are_one_run(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from stagewise.cli.doctor_finding import Finding, missing, note, ok
-from stagewise.config.language import LanguageSettings
 from stagewise.config.retraining import RetrainingSettings
+from stagewise.config.retraining_data import PublicNetwork
 from stagewise.config.root import Root
 from stagewise.config.vision import FolderSource, VisionSettings, WeightsSettings
 from stagewise.errors import StagewiseError
@@ -17,8 +17,8 @@ from stagewise.errors import StagewiseError
 def examine(config: Root) -> Iterator[Finding]:
     """Look at what each run reads, without reading it whole; nothing is downloaded."""
     yield from fonts(config.vision)
-    yield from texts(config.language)
-    yield from models(config.language)
+    yield from texts(config)
+    yield from models(config)
     yield from images(config.vision)
     yield from weights(config.vision)
     yield from cifar(config.retraining)
@@ -44,18 +44,29 @@ def fonts(vision: VisionSettings) -> Iterator[Finding]:
     yield missing("fonts", text, remedy) if users else note("fonts", text, remedy)
 
 
-def texts(language: LanguageSettings) -> Iterator[Finding]:
+def _with_text(config: Root) -> Iterator[tuple[str, Any]]:
+    """Yield what reads text, by its place in the configuration."""
+    for name, run in config.language.runs.items():
+        yield f"language.runs.{name}", run
+    for name, problem in config.retraining.problems.items():
+        if problem.source.kind in ("docstrings", "documents"):
+            yield f"retraining.problems.{name}", problem
+
+
+def texts(config: Root) -> Iterator[Finding]:
     """Packages whose docstrings are the text; files or data sets of documents; tokenizers."""
-    for name, run in language.runs.items():
-        what, source = f"text of language.runs.{name}", run.source
-        if source.kind != "documents":
-            if importlib.util.find_spec(source.package) is None:
-                yield missing(what, f"package {source.package} is not installed", "make .venv")
-            else:
-                yield ok(what, f"docstrings of {source.package}")
+    for place, one in _with_text(config):
+        what, source = f"text of {place}", one.source
+        if source.kind == "documents":
+            yield _documents(what, source)
+            yield _tokenizer(f"tokenizer of {place}", source.tokenizer)
             continue
-        yield _documents(what, source)
-        yield _tokenizer(f"tokenizer of language.runs.{name}", source.tokenizer)
+        names = [source.package, getattr(source, "pretraining", source.package)]
+        absent = [name for name in dict.fromkeys(names) if importlib.util.find_spec(name) is None]
+        if absent:
+            yield missing(what, f"{', '.join(absent)} not installed", "make .venv")
+        else:
+            yield ok(what, f"docstrings of {' and '.join(dict.fromkeys(names))}")
 
 
 def _documents(what: str, source: Any) -> Finding:
@@ -90,13 +101,14 @@ def _tokenizer(what: str, name: str) -> Finding:
     return missing(what, f"{name} is neither a folder nor in the cache", f"hf download {name}")
 
 
-def models(language: LanguageSettings) -> Iterator[Finding]:
+def models(config: Root) -> Iterator[Finding]:
     """Public checkpoints, whole, in a folder or in the hub's cache."""
-    for name, run in language.runs.items():
-        network = run.network
+    for place, one in _with_text(config):
+        network = one.network
         if network.kind != "pretrained":
             continue
-        what, steps = f"checkpoints of language.runs.{name}", run.all_steps()
+        what = f"checkpoints of {place}"
+        steps = [network.step] if isinstance(network, PublicNetwork) else one.all_steps()
         absent = _absent_steps(network.model, steps, network.cache)
         if not absent:
             yield ok(what, f"{len(steps)} steps of {network.model}")

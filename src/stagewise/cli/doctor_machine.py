@@ -133,7 +133,7 @@ def cores_and_memory() -> Iterator[Finding]:
         text = f"{total:.1f} GB, the default run takes up to {MEMORY_GB:.0f}"
         yield note("memory", text, "run one job at a time: --cores 1")
     else:
-        yield ok("memory", f"{total:.1f} GB")
+        yield ok("memory", f"{total:.1f} GB; stagewise plan says what jobs take")
 
 
 def _memory_limit() -> float:

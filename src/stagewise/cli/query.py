@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
+from stagewise.cli.retraining_choice import read_choice
 from stagewise.cli.stage import stage
 from stagewise.errors import ConfigError
 from stagewise.estimators.influence import bif
@@ -21,7 +22,7 @@ PLACES = {
     "toy/*": "toy/{}/bif/main/seed*.nc",
     "calibration/*": "calibration/{}/runs/calibrated.nc",
     "vision/*": "vision/{}/traces/judged_chain*.nc",
-    "retraining/*": "retraining/{}/scores/bif_0.nc",
+    "retraining/*": "retraining/{}/scores/bif_*.nc",
 }
 
 
@@ -38,8 +39,9 @@ def query(
 
     ``--scores`` takes a file of scores, ``--trace`` a loss trace (or the blocks of chains of one),
     ``--experiment`` a name under ``--results`` such as toy/balanced, calibration/digits or
-    vision/glyphs. Without any of them the experiments there are searched for the item. ``--step``
-    chooses a checkpoint, the last by default.
+    vision/glyphs. Without any of them the experiments there are searched for the item; of several
+    seeds the first answers, of several settings the chosen one. ``--step`` chooses a checkpoint,
+    the last by default. Influence between classes of tokens has no queries.
     """
     if sum(one is not None for one in (scores, trace, experiment)) > 1:
         raise ConfigError("--scores, --trace and --experiment exclude each other; give one")
@@ -48,10 +50,13 @@ def query(
     elif trace is not None:
         found, name = _read(trace), ", ".join(map(str, trace))
     else:
-        found, name = _of_experiment(item, experiment, results)
+        name, files = _experiment_of(item, experiment, results)
+        found = _read(files)
     ranking = ranked(found, item, top, step)
     at = "" if ranking.step is None else f", step {ranking.step}"
     print(f"{item} in {name} ({found.attrs['method']}{at})")
+    if scores is None and trace is None:
+        print(f"of {', '.join(map(str, files))}")
     print(
         "helps = -d(loss of the query)/d(weight of the sample), up to one factor, ± standard error"
     )
@@ -92,12 +97,16 @@ def experiments(results: Path) -> Mapping[str, list[Path]]:
 
 
 def _one_run(paths: Sequence[Path]) -> list[Path]:
-    """Keep all blocks of chains of a run, but one seed of several."""
+    """Keep all blocks of chains of a run, but one seed of several, or the chosen setting."""
     blocks = [path for path in paths if re.search(r"_chain\d+$", path.stem)]
+    choice = paths[0].parent.with_name("choice.json")
+    if choice.is_file():
+        chosen = paths[0].with_name(f"bif_{read_choice(choice).get('bif', 0)}.nc")
+        return [chosen if chosen in paths else paths[0]]
     return blocks or list(paths[:1])
 
 
-def _of_experiment(item: str, name: str | None, results: Path) -> tuple[xr.Dataset, str]:
+def _experiment_of(item: str, name: str | None, results: Path) -> tuple[str, list[Path]]:
     known = experiments(results)
     if not known:
         raise ConfigError(
@@ -110,14 +119,14 @@ def _of_experiment(item: str, name: str | None, results: Path) -> tuple[xr.Datas
             raise ConfigError(
                 f"no experiment {name!r} under {results}; there are {', '.join(near)}"
             )
-        return _read(known[name]), name
+        return name, known[name]
     asked = {}
     for one, paths in known.items():
         dataset = netcdf.read(paths[0])
         asked[one] = dataset["query" if "query" in dataset.coords else "sample"].values.tolist()
     for one, names in asked.items():
         if item in names:
-            return _read(known[one]), one
+            return one, known[one]
     near = near_names(item, [other for names in asked.values() for other in names])
     raise ConfigError(
         f"no query of {', '.join(known)} is called {item!r}; "
