@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from stagewise.cli.plan_jobs import Job
@@ -16,6 +17,9 @@ SAME = 0.02
 COPIES = 4
 #: Bytes of a stored number.
 BYTES = 4
+#: How much larger than those measured files become at most that sum up what was read: a figure or a
+#: list of numbers does not grow; a table has a row for each class, sample or pair of classes.
+MOST_GROWTH = {".pdf": 1.0, ".png": 1.0, ".json": 1.0, ".tex": 1.0, ".csv": 64.0}
 #: CPU seconds of a job before it works: Python and the libraries.
 START = 4.0
 
@@ -106,7 +110,7 @@ class Estimator:
         factor, sure = _factor(job, size, read, nearest)
         hours = _scaled(nearest.cpu_seconds, factor) / 3600
         gpu = job.gpus * _scaled(nearest.seconds, factor) / 3600
-        written = _written(size, read, nearest)
+        written = _written(job, size, read, nearest)
         more = max(written - nearest.bytes_out, read - nearest.bytes_in, 0.0)
         memory = nearest.memory_mb + COPIES * more / 1e6
         basis: Basis = "assumed"
@@ -150,9 +154,12 @@ def _factor(job: Job, size: Work | None, read: float, one: Measured) -> tuple[fl
     return 1.0, same
 
 
-def _written(size: Work | None, read: float, one: Measured) -> float:
+def _written(job: Job, size: Work | None, read: float, one: Measured) -> float:
     if size is not None and size.written is not None and one.written:
         return one.bytes_out * size.written / one.written
     if size is None and read and one.bytes_in:
-        return one.bytes_out * max(read / one.bytes_in, 1.0)
+        most = max(
+            (MOST_GROWTH.get(Path(path).suffix, math.inf) for path in job.outputs), default=1
+        )
+        return one.bytes_out * min(max(read / one.bytes_in, 1.0), most)
     return float(one.bytes_out)

@@ -44,6 +44,8 @@ def report(
         f"plan: {heading}",
         _table(costs, name, "rule" if by_rule else "act"),
         f"Measured: {'; '.join(sources) or 'nothing'}.",
+        "Memory of jobs that are counted or not known is what their rule asks for. Disk is that of "
+        "results; what a resumable job keeps until its end comes on top.",
         _bases(costs, rate),
         *_limits(costs),
     ]
