@@ -35,6 +35,7 @@ SAME = (
     "calibration/digits/runs/sgld_full.nc",
     "language/text/seed1/training.nc",
     "vision/glyphs/training_clean.nc",
+    "retraining/digits_cnn/targets_tuning_a50.nc",
 )
 #: The same with chains, checkpoints and seeds cut into other jobs than config/smoke.yaml has.
 CUT = """
