@@ -83,7 +83,7 @@ def done(files: Path) -> Path:
             name = f"step{steps[0]}_chain{chain}.nc"
             paths = {"out": files / f"trace_{name}", "prior": files / f"prior_{name}"}
             assert call(sample, settings, **given, scratch=files / "scratch", **paths) == 0
-    settings = told(files, sampling=SAMPLING, steps=STEPS, chain_start=0)
+    settings = told(files, recorded=SAMPLING["recorded"], steps=STEPS)
     assert call(gradients, settings, **given, out=files / "gradients.nc") == 0
     limits = {"warn": 1e-6, "fail": 1e-30}
     wide = {"stride": 1, "rhat": {"warn": 5.0, "fail": 50.0}, "ess": {"warn": 4.0, "fail": 0.5}}

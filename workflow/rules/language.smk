@@ -138,7 +138,7 @@ rule language_gradients:
         runtime=lm_minutes,
         gpu=lm_gpu,
     params:
-        settings=lambda w: settings(**of_sampling(w, lm_grid(w.lm, w.run_seed), 0)),
+        settings=lambda w: settings(**of_gradients(w)),
         code=digest("stagewise.cli.language_gradients"),
     shell:
         "python -m stagewise.cli.language_gradients --settings {params.settings:q}"

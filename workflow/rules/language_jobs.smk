@@ -93,6 +93,18 @@ def of_sampling(w, steps, chain):
     )
 
 
+def of_gradients(w):
+    """What the products of gradients at all checkpoints of a seed are told."""
+    run = LANGUAGE_RUNS[w.lm]
+    return dict(
+        seed=CONFIG.seed,
+        name=w.lm,
+        network=run.network,
+        recorded=run.sampling.recorded,
+        steps=lm_grid(w.lm, w.run_seed),
+    )
+
+
 def of_branch(w):
     """What one arm on one seed is told."""
     run = LANGUAGE_RUNS[w.lm]

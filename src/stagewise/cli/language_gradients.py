@@ -9,16 +9,18 @@ import numpy as np
 from stagewise.baselines.class_gradients import group_products, groups_of
 from stagewise.cli.language_model import checkpoints, class_tensor, token_tensor
 from stagewise.cli.stage import stage
-from stagewise.config.language import TokenSampleStage
+from stagewise.config.language import ClassGradientStage
 from stagewise.provenance import provenance
 from stagewise.storage import class_gradients, language_training
 from stagewise.storage import corpus as corpus_file
 
 
-def language_gradients(settings: TokenSampleStage, corpus: Path, training: Path, out: Path) -> None:
+def language_gradients(
+    settings: ClassGradientStage, corpus: Path, training: Path, out: Path
+) -> None:
     """Writes the products of groups (class, sequence) of the sequences that chains record."""
     data = corpus_file.read(corpus)
-    recorded = corpus_file.training_set(data).isel(sequence=slice(0, settings.sampling.recorded))
+    recorded = corpus_file.training_set(data).isel(sequence=slice(0, settings.recorded))
     tokens, classes = token_tensor(recorded), class_tensor(recorded)
     trained, products = language_training.read(training), []
     for step in settings.steps:

@@ -158,7 +158,7 @@ def _language_sample(settings: Mapping[str, Any], upstream: Upstream) -> Work | 
 
 
 def _language_gradients(settings: Mapping[str, Any], upstream: Upstream) -> Work | None:
-    forward, recorded = _sequence(settings, upstream), settings["sampling"]["recorded"]
+    forward, recorded = _sequence(settings, upstream), settings["recorded"]
     if forward is None:
         return None
     groups, steps = recorded * CLASSES, len(settings["steps"])

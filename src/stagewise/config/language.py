@@ -302,6 +302,17 @@ class TokenSampleStage(Strict):
     chain_start: int = Field(ge=0)
 
 
+class ClassGradientStage(Strict):
+    """What the products of gradients of token classes, of one seed, are told."""
+
+    seed: Seed
+    name: Name
+    network: NetworkSettings | PretrainedSettings = Field(discriminator="kind")
+    #: Sequences, those that chains record.
+    recorded: int = Field(ge=2)
+    steps: tuple[Step, ...]
+
+
 class InfluenceStage(Strict):
     """What estimating the influence between classes of tokens, of one seed, is told."""
 
