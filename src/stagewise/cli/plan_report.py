@@ -44,12 +44,19 @@ def report(
         f"plan: {heading}",
         _table(costs, name, "rule" if by_rule else "act"),
         f"Measured: {'; '.join(sources) or 'nothing'}.",
-        "Memory of jobs that are counted or not known is what their rule asks for. Disk is that of "
-        "results; what a resumable job keeps until its end comes on top.",
+        _asked(costs)
+        + "Disk is that of results; what a resumable job keeps until its end comes on top.",
         _bases(costs, rate),
         *_limits(costs),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _asked(costs: Sequence[tuple[Job, Cost]]) -> str:
+    """Say whose memory is no estimate, where there are such jobs."""
+    if not any(cost.basis in ("counted", "unknown") for _, cost in costs):
+        return ""
+    return "Memory of jobs that are counted or not known is what their rule asks for. "
 
 
 def act(job: Job) -> str:
