@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 
 from stagewise.baselines import gradient_gram as gram
 from stagewise.cli.plan_costs import START, Estimator, sizes
@@ -16,6 +17,7 @@ from stagewise.cli.plan_work import GRAM_BYTES, PYTHIA, PYTHIA_VOCABULARY, gram_
 from stagewise.config.retraining import SAMPLED, Method
 from stagewise.errors import ConfigError, SchemaError
 from stagewise.models.flops import resnet9_flop, sequence_flop
+from stagewise.models.googlenet import build
 from stagewise.storage import studies
 from stagewise.storage.metrics import number
 
@@ -246,11 +248,24 @@ def _nothing(rule: str) -> None:
 
 
 def test_products_of_gradients_take_the_passes_that_are_made() -> None:
-    """Against the blocks and groups of the code itself, with layers as large as GoogLeNet's."""
+    """Against the code's own blocks and groups, with GoogLeNet's own layers.
+
+    Layers in their order leave less than half of any two groups' room, and the last of three or
+    more blocks may be next to empty: by no more than that is the count off.
+    """
+    module = build(4).eval().requires_grad_(False)
+    layers = {
+        name: layer
+        for name, layer in module.named_modules()
+        if next(layer.parameters(recurse=False), None) is not None
+    }
+    edge = 64
+    one = torch.zeros(1, 3, edge, edge), torch.zeros(1, dtype=torch.long)
+    small = gram._sizes(module, *one, layers)
     for recorded, size in ((520, 32), (10_000, 224)):
-        sizes = {str(place): 128 * size**2 for place in range(1145 // 128)}
+        sizes = {name: of * size**2 // edge**2 for name, of in small.items()}
         most = gram._most_samples(sizes, GRAM_BYTES)
         pairs = list(gram._pairs_of_blocks(recorded, most))
         groups = gram._groups(sizes, len(pairs[0]), GRAM_BYTES)
         made = sum(map(len, pairs)) * len(groups)
-        assert made <= gram_passes(recorded, size) < 1.5 * made
+        assert made / 2 < gram_passes(recorded, size) < 1.5 * made

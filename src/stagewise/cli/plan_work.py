@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from stagewise.cli import plan_retraining
 from stagewise.cli.plan_jobs import Job
 from stagewise.cli.plan_retraining import GRADIENT
+from stagewise.config.vision import THUMBNAIL
 
 #: Characters of the corpora that are made from docstrings, and token classes of a sequence.
 CHARACTERS, CLASSES = 100, 8
@@ -29,8 +30,6 @@ PYTHIA = {
     "12b": (36, 5120),
 }
 PYTHIA_VOCABULARY = 50304
-#: Edge of the small pictures that are stored of photographs.
-THUMBNAIL = 32
 #: Bytes that recordings of all of GoogLeNet's layers, and of the largest, take for a pixel.
 RECORDED_BYTES, LARGEST_BYTES = 1145, 128
 #: Their room: a third of a GPU of 80 GB. On a CPU there is less, and there are more passes.

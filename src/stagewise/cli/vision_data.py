@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from stagewise.cli.stage import stage
-from stagewise.config.vision import DataStage, FolderSource, GlyphSource
+from stagewise.config.vision import THUMBNAIL, DataStage, FolderSource, GlyphSource
 from stagewise.data.glyphs import Alphabet, Glyphs, choose_letters, faces, glyph_set
 from stagewise.data.image_folder import ImageIndex, index_folder, load_images
 from stagewise.data.unicode_tree import attributes, code_point, relations, taxonomy
@@ -23,8 +23,6 @@ from stagewise.storage.images import HELD, IMAGES, TRAIN, TUNING
 
 #: Faces of the training in which letters are rendered anew, for settings to be chosen on.
 TUNING_FACES = 2
-#: Edge of the small pictures of a folder's images, pixels.
-THUMBNAIL = 32
 
 
 def vision_data(settings: DataStage, images: Path, items: Path) -> None:

@@ -12,6 +12,8 @@ from stagewise.config.toy import DiagnosticsSettings
 
 Seed = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+#: Edge of the small pictures that are stored of a folder's images, pixels.
+THUMBNAIL = 32
 
 
 class GlyphSource(Strict):
