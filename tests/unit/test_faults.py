@@ -210,6 +210,10 @@ GROUP = """\
             jobid: 3
             output: {done}
             log: {done}.log (check log file(s) for error details)
+        rule toy_modes:
+            jobid: 4
+            output: {folder}/removed.nc
+            log: {folder}/removed.log (check log file(s) for error details)
         rule toy_sample:
             jobid: 1
             output: {folder}/a.nc, {folder}/b.nc
@@ -234,6 +238,8 @@ def test_a_job_of_a_cluster_is_explained_by_its_scheduler(
     log, run, done = tmp_path / "job.log", tmp_path / "snakemake.log", tmp_path / "done.nc"
     log.write_text(own)
     done.touch()
+    (tmp_path / "removed.log").write_text("ended before the others\n")
+    os.utime(tmp_path / "removed.log", (0, 0))
     done.with_name("done.nc.log").write_text("step 5 of 5\n")
     run.write_text(text.format(log=log, done=done, folder=tmp_path))
     found = explain([run])

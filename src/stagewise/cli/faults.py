@@ -66,15 +66,18 @@ def explain(logs: Sequence[str | Path]) -> list[str]:
 def _ended_in_group(body: str) -> tuple[str, str] | None:
     """Returns rule and log of the job at which a group of jobs was ended; None if one has a word.
 
-    A group's jobs run one after another: it is the one that began and has not made its outputs.
+    A group's jobs run one after another: of those that began and whose outputs are not there (they
+    may have been removed with those of the others) it is the one that wrote last.
     """
     jobs = _MEMBER.findall(body)
     if not all(_is_silent(log) for _, _, log in jobs if Path(log).exists()):
         return None
-    for rule, outputs, log in jobs:
-        if Path(log).exists() and not all(Path(one).exists() for one in outputs.split(", ")):
-            return rule, log
-    return None
+    begun = [
+        (Path(log).stat().st_mtime_ns, rule, log)
+        for rule, outputs, log in jobs
+        if Path(log).exists() and not all(Path(one).exists() for one in outputs.split(", "))
+    ]
+    return max(begun)[1:] if begun else None
 
 
 def _message(rule: str, log: str, *, submitted: bool) -> str:
