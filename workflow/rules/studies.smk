@@ -100,13 +100,11 @@ use rule numbers as study_numbers with:
         "<benchmarks>/study_numbers/{study}.tsv"
 
 
-def figures_of(study):
-    """Figures of a study: those whose longest beginning that is a study's name is its own."""
-    found = {
-        figure: max(filter(figure.startswith, STUDIES), key=len, default=None)
-        for figure in STUDY_FIGURES
-    }
-    return [figure for figure, of in found.items() if of == study]
+# Studies by figure: the one with the longest name that the figure's begins with.
+STUDY_OF = {
+    figure: max(filter(figure.startswith, STUDIES), key=len, default=None)
+    for figure in STUDY_FIGURES
+}
 
 
 # `make studies STUDY=vision` asks for `studies_vision`.
@@ -119,6 +117,6 @@ for study in STUDIES:
             f"<results>/studies/{study}/numbers.json",
             expand(
                 "<results>/studies/figures/{figure}.{format}",
-                figure=figures_of(study),
+                figure=[name for name, of in STUDY_OF.items() if of == study],
                 format=["pdf", "png"],
             ),
