@@ -48,6 +48,10 @@ def test_the_workflow_is_formatted() -> None:
     run_tool("snakefmt", "--check", "Snakefile", *rules)
 
 
+def test_snakemake_finds_nothing_in_the_workflow() -> None:
+    run_tool("snakemake", "--lint")
+
+
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:
     code = (*python_files("src", "tests", "bench", ".ci"), *ROOT.glob("workflow/rules/*.smk"))
     long = {relative(path): count for path in code if (count := line_count(path)) >= MOST_LINES}

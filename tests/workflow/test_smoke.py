@@ -83,10 +83,6 @@ def test_a_job_on_a_cluster_reads_the_workflow_faster_than_snakemake_starts(tmp_
     assert cost(copy) - start < start
 
 
-def test_lint_finds_nothing(fresh: Copy) -> None:
-    assert "good condition" in fresh.run(fresh.command("--lint"))
-
-
 def test_the_report_shows_every_figure_with_its_caption(smoke: Copy, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     smoke.run(smoke.command("all", *SMOKE, "--report", str(path)))
