@@ -13,6 +13,7 @@ import math
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,13 +203,18 @@ def _acquire(target: Path) -> int:
         os.close(descriptor)
 
 
+#: What a job writes in its log when it resumes: the time that it took is that of the rest alone.
+WENT_ON = "stagewise: goes on from the state that an earlier attempt left"
+
+
 @contextlib.contextmanager
 def scratch_folder(root: str | os.PathLike[str], identity: dict[str, Any]) -> Iterator[Path]:
     """Yield the folder in which the job with this identity keeps the state it can resume from.
 
     Its name is a hash of ``identity`` (settings, seed, hashes of all inputs and of the code), so a
     job that differs in any of them never resumes from another's state. It is locked while in use,
-    removed with its content when the block succeeds, and kept when it fails or is killed.
+    removed with its content when the block succeeds, and kept when it fails or is killed. A job
+    that finds state there says so in its log, by the line ``WENT_ON``.
 
     Raises:
         BusyError: A live process works in this folder; the message names its pid.
@@ -216,6 +222,8 @@ def scratch_folder(root: str | os.PathLike[str], identity: dict[str, Any]) -> It
     folder = Path(root) / sha256_json(identity)[:24]
     with exclusive_lock(folder.with_suffix(".lock")):
         folder.mkdir(exist_ok=True)
+        if any(path.name != "identity.json" for path in folder.iterdir()):
+            print(WENT_ON, file=sys.stderr, flush=True)
         if not (folder / "identity.json").exists():
             write_json(folder / "identity.json", identity)
         yield folder

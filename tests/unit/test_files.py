@@ -14,6 +14,7 @@ import pytest
 
 from stagewise.errors import BusyError, SchemaError, StagewiseError
 from stagewise.files import (
+    WENT_ON,
     atomic_path,
     exclusive_lock,
     read_json,
@@ -238,12 +239,16 @@ def test_many_processes_never_hold_one_lock_at_once(tmp_path: Path) -> None:
         assert racer.returncode == 0, err
 
 
-def test_scratch_is_resumed_after_a_failure_and_gone_after_success(tmp_path: Path) -> None:
-    """Catches state thrown away by an error, or kept for a job that is done."""
+def test_scratch_is_resumed_after_a_failure_and_gone_after_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches state thrown away by an error, kept for a job that is done, or used in silence."""
     identity = {"seed": 1, "settings": {"a": 2}}
     with pytest.raises(KeyboardInterrupt):
         _fail_in_scratch(tmp_path, identity)
+    assert capsys.readouterr().err == ""
     with scratch_folder(tmp_path, identity) as again:
+        assert capsys.readouterr().err == f"{WENT_ON}\n"
         assert (again / "state").read_text() == "half"
         assert read_json(again / "identity.json") == identity
         with pytest.raises(BusyError), scratch_folder(tmp_path, identity):

@@ -146,7 +146,7 @@ def test_malformed_tolerances_are_refused_with_their_pattern(rule: object) -> No
 
 def test_timings_never_deviate() -> None:
     keys = ("toy.minutes", "run.default.minutes", "toy.chain_steps_per_second")
-    keys += ("retraining.net.seconds.ekfac",)
+    keys += ("retraining.net.seconds.ekfac", "toy.resumed")
     assert all(map(is_timing, keys))
     assert not is_timing("toy.minutes_of_meeting")
     record = dict.fromkeys(keys, entry(1.0))

@@ -13,12 +13,17 @@ from stagewise.cli.plan_jobs import Job, dry_run, parse
 from stagewise.cli.plan_rates import Rates, measured_rates
 from stagewise.cli.plan_records import Measured, measured, read_record, write_record
 from stagewise.cli.plan_report import report
+from stagewise.cli.plan_retraining import GRADIENT
 from stagewise.cli.plan_work import GRAM_BYTES, PYTHIA, PYTHIA_VOCABULARY, gram_passes, work
+from stagewise.cli.vision_data import _glyphs
 from stagewise.config.retraining import SAMPLED, Method
+from stagewise.config.vision import DataStage, GlyphSource
 from stagewise.errors import ConfigError, SchemaError
+from stagewise.files import WENT_ON
 from stagewise.models.flops import resnet9_flop, sequence_flop
 from stagewise.models.googlenet import build
 from stagewise.storage import studies
+from stagewise.storage.images import HELD, TRAIN
 from stagewise.storage.metrics import number
 
 METHODS = [one for one in get_args(Method) if one not in SAMPLED]
@@ -144,7 +149,9 @@ def test_the_largest_job_is_held_against_what_it_asks_for() -> None:
 def test_benchmarks_and_sizes_of_files_are_read_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches jobs that left a benchmark and no output, and "NA" of jobs too short to look at."""
+    """Catches jobs that left a benchmark and no output, "NA" of jobs too short to look at, and
+    times of jobs that resumed, which are those of the rest alone.
+    """
     monkeypatch.chdir(tmp_path)
     planned = jobs()
     for job in planned:
@@ -156,6 +163,12 @@ def test_benchmarks_and_sizes_of_files_are_read_and_kept(
     (found,) = measured(planned, sizes(planned))
     assert (found.key, found.seconds, found.cpu_seconds) == ("toy_sample/a", 12.5, 11.0)
     assert (found.memory_mb, found.bytes_in, found.bytes_out) == (0.0, 0, 100)
+    log = Path("results/logs/toy_sample/a.log")
+    log.parent.mkdir(parents=True)
+    log.write_text("step 3 of 9\n")
+    assert measured(planned, sizes(planned)) == [found]
+    log.write_text(f"{WENT_ON}\nstep 9 of 9\n")
+    assert measured(planned, sizes(planned)) == []
     write_record([found], Path("costs.json"), commit="abc", date="2026-01-01")
     assert read_record(Path("costs.json")) == ([found], {"commit": "abc", "date": "2026-01-01"})
     Path("costs.json").write_text('{"jobs": [{"key": 1}]}')
@@ -245,6 +258,26 @@ def test_language_models_have_the_rate_that_was_measured(tmp_path: Path) -> None
 
 def _nothing(rule: str) -> None:
     return None
+
+
+def test_glyphs_are_counted_as_they_are_rendered() -> None:
+    """Catches a face, a rendering or a letter that is forgotten, against the stage's own set."""
+    source = {"kind": "glyphs", "letters": 8, "homoglyph_pairs": 1, "held_faces": 13}
+    source |= {"renderings": 2, "held_renderings": 3, "size": 16}
+    data, _ = _glyphs(
+        DataStage(source=source, recorded=26, seed=1), GlyphSource.model_validate(source)
+    )
+    count = data["split"].to_series().value_counts()
+    job = jobs()[0]._replace(rule="vision_data", settings={"source": source})
+    size = work(job, _nothing)
+    assert size.amount == (count[TRAIN] + count[HELD]) * source["size"] ** 2
+    training = job._replace(rule="vision_train", settings={"network": {"epochs": 5}})
+    given = {"vision_data": {"source": source, "recorded": 26}}
+    one = work(training, lambda rule: given[rule]).amount
+    forward = work(
+        job._replace(rule="vision_similarity", settings={"step": 3}), lambda rule: given[rule]
+    ).amount / (2 * 26)
+    assert one == 5 * count[TRAIN] * GRADIENT * forward
 
 
 def test_products_of_gradients_take_the_passes_that_are_made() -> None:

@@ -9,7 +9,7 @@ from stagewise.cli import resources
 from stagewise.errors import SchemaError
 from stagewise.storage import benchmarks
 
-HEADER = "s\th:m:s\tmax_rss\tmax_vms\n"
+HEADER = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n"
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def folder(tmp_path: Path) -> Path:
     """Benchmarks of three jobs of a rule, one too short to be measured, and of another rule."""
     (tmp_path / "marks" / "sample").mkdir(parents=True)
     for name, row in (
-        ("sample/a_0", "12.4\t0:00:12\t300.6\t900"),
-        ("sample/a_1", "10.0\t0:00:10\t-\t-"),
-        ("sample/b_0", "2.1\t0:00:02\t120.0\t900"),
-        ("tables", "1.2\t0:00:01\t80.2\t90"),
+        ("sample/a_0", "12.4\t0:00:12\t300.6\t900\t11.0"),
+        ("sample/a_1", "10.0\t0:00:10\t-\t-\t-"),
+        ("sample/b_0", "2.1\t0:00:02\t120.0\t900\t2.0"),
+        ("tables", "1.2\t0:00:01\t80.2\t90\t1.0"),
     ):
         (tmp_path / "marks" / f"{name}.tsv").write_text(f"{HEADER}{row}\n")
     return tmp_path / "marks"

@@ -1,6 +1,7 @@
 """Record the numbers of a default run in paper/expected."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from stagewise.cli.paper import missing_keys
 from stagewise.cli.stage import stage
 from stagewise.config.root import load
 from stagewise.errors import ConfigError, SchemaError
-from stagewise.files import read_json
+from stagewise.files import WENT_ON, read_json
 from stagewise.storage.metrics import read_numbers, write_numbers
 
 
@@ -24,13 +25,14 @@ def expected(
     """Copies the numbers of a real run of the default configuration into the record.
 
     Refused if the run's settings are not those of ``--default``, if the paper needs a number that
-    the run does not have, or if a number of the old record is gone: delete the old record to
-    drop keys on purpose.
+    the run does not have, if a job resumed, so that its time is not known, or if a number of the
+    old record is gone: delete the old record to drop keys on purpose.
     """
     found = read_numbers(numbers)
     refuse_other_settings(settings_file, default, "make paper")
     if missing := missing_keys(source, found, settings_file):
         raise SchemaError(f"the paper needs numbers that this run lacks: {', '.join(missing)}")
+    refuse_resumed(found)
     if out.is_file() and (gone := sorted(set(read_numbers(out)) - set(found))):
         raise SchemaError(
             f"{out} has numbers that this run lacks: {', '.join(gone)}; "
@@ -38,6 +40,20 @@ def expected(
         )
     write_numbers(found, out)
     print(f"expected: {len(found)} numbers recorded in {out}")
+
+
+def refuse_resumed(numbers: Mapping[str, Any]) -> None:
+    """Refuses times that lack what earlier attempts of a job took.
+
+    Raises:
+        ConfigError: Jobs resumed; the message says of which act, and how to find them.
+    """
+    acts = [key for key, one in numbers.items() if key.endswith(".resumed") and one["value"]]
+    if acts:
+        raise ConfigError(
+            f"{', '.join(acts)}: jobs went on from earlier attempts, which their times leave out; "
+            f"find them (grep -rl '{WENT_ON}' results/logs), delete their outputs and run again"
+        )
 
 
 def refuse_other_settings(

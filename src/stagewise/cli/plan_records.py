@@ -1,6 +1,6 @@
 """What jobs of a finished run took: from its benchmark files, or from the record of one."""
 
-import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,10 +9,7 @@ from stagewise.cli.plan_jobs import Job
 from stagewise.cli.plan_work import Work
 from stagewise.errors import SchemaError
 from stagewise.files import read_json, write_json
-
-#: Names of the columns of Snakemake's benchmark files.
-_COLUMNS = ("s", "cpu_time", "max_rss")
-
+from stagewise.storage.benchmarks import read, went_on
 
 class Measured(NamedTuple):
     """What one job took.
@@ -23,7 +20,7 @@ class Measured(NamedTuple):
         identity: Hash of what it was told.
         seconds: On the clock; on a GPU, where it asked for one.
         cpu_seconds: Of all its threads together: what it would take undisturbed on one core.
-        memory_mb: Largest resident memory, MB.
+        memory_mb: Largest resident memory, MB; 0 for a job too short to be looked at.
         bytes_in: Size of the files that it read, code left out.
         bytes_out: Size of the files that it wrote.
         gpus: GPUs that it asked for.
@@ -45,47 +42,34 @@ class Measured(NamedTuple):
 
 
 def measured(jobs: Sequence[Job], sizes: Mapping[str, Work | None]) -> list[Measured]:
-    """Read what those of the jobs took that have run: benchmark file and all outputs are there."""
+    """Read what those of the jobs took that have run: benchmark file and all outputs are there.
+
+    Jobs that resumed are left out: what their earlier attempts took is not known.
+    """
     found = []
     for job in jobs:
         path = Path(job.benchmark)
-        if path.is_file() and all(Path(one).exists() for one in job.outputs):
+        done = path.is_file() and all(Path(one).exists() for one in job.outputs)
+        if done and not went_on(path):
             found.append(_measured(job, path, sizes.get(job.key)))
     return found
 
 
 def _measured(job: Job, path: Path, size: Work | None) -> Measured:
-    seconds, cpu, memory = _benchmark(path)
+    took = read(path)
     return Measured(
         key=job.key,
         rule=job.rule,
         identity=job.identity(),
-        seconds=seconds,
-        cpu_seconds=cpu,
-        memory_mb=memory,
+        seconds=took.seconds,
+        cpu_seconds=took.cpu_seconds,
+        memory_mb=0.0 if math.isnan(took.megabytes) else took.megabytes,
         bytes_in=_bytes(job.inputs),
         bytes_out=_bytes(job.outputs),
         gpus=job.gpus,
         work=None if size is None else float(size.amount),
         written=None if size is None or size.written is None else float(size.written),
     )
-
-
-def _benchmark(path: Path) -> tuple[float, float, float]:
-    """Return seconds, CPU seconds and MB; a job too short to be looked at has no memory (0)."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
-    if not rows or not set(_COLUMNS) <= set(rows[0]):
-        raise SchemaError(f"{path} is no benchmark of Snakemake; delete it and run its job again")
-    seconds, cpu, memory = (_number(rows[0][name]) for name in _COLUMNS)
-    return seconds, cpu or seconds, memory
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:  # "NA": the job ended before Snakemake looked
-        return 0.0
 
 
 def _bytes(paths: Sequence[str]) -> int:

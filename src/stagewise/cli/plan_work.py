@@ -13,6 +13,7 @@ from stagewise.cli import plan_retraining
 from stagewise.cli.plan_jobs import Job
 from stagewise.cli.plan_retraining import GRADIENT
 from stagewise.config.vision import THUMBNAIL
+from stagewise.data.glyph_render import FACES
 
 #: Characters of the corpora that are made from docstrings, and token classes of a sequence.
 CHARACTERS, CLASSES = 100, 8
@@ -239,15 +240,26 @@ def _vision_train(settings: Mapping[str, Any], upstream: Upstream) -> Work | Non
         return None
     source = upstream("vision_data")["source"]
     if source["kind"] == "glyphs":
-        images = source["letters"] * source["renderings"]
+        images = _letters(source) * _known_faces(source) * source["renderings"]
         return Work(network["epochs"] * images * GRADIENT * forward, None, flop=True)
     return Work(source["classes"] * source["held_per_class"] * forward, None, flop=True)
+
+
+def _letters(source: Mapping[str, Any]) -> int:
+    """Classes: each pair of letters that look alike has one more."""
+    return source["letters"] + source["homoglyph_pairs"]
+
+
+def _known_faces(source: Mapping[str, Any]) -> int:
+    """Faces that the network is trained on."""
+    return len(FACES) - source["held_faces"]
 
 
 def _vision_data(settings: Mapping[str, Any], _: Upstream) -> Work:
     source = settings["source"]
     if source["kind"] == "glyphs":
-        images = source["letters"] * (source["renderings"] + source["held_renderings"])
+        known, held = _known_faces(source) * source["renderings"], source["held_faces"]
+        images = _letters(source) * (known + held * source["held_renderings"])
         return Work(images * source["size"] ** 2, images * source["size"] ** 2)
     # Files stay where they are: a small picture of each is made, in about the time of a rendering.
     images = source["classes"] * (source["train_per_class"] + source["held_per_class"])

@@ -14,7 +14,7 @@ Numbers = Mapping[str, Entry]
 ERRORS = 5 * math.sqrt(2)
 #: Round-off, for a number without an error and without a tolerance of its own.
 ROUND_OFF = 1e-9
-_TIMING = ("minutes", "seconds", "per_second")
+_TIMING = ("minutes", "seconds", "per_second", "resumed")
 
 
 #: What a rule of tolerances.yaml may give: a size that replaces the errors, or one below them.
@@ -42,7 +42,7 @@ class Deviation(NamedTuple):
 
 
 def is_timing(key: str) -> bool:
-    """Tells whether a number is a time or a speed, which differs between machines.
+    """Tells whether a number is of one run: a time, a speed, or how many of its jobs resumed.
 
     Some word of its key ends so: ``toy.minutes``, ``retraining.digits_mlp.seconds.ekfac``.
     """
