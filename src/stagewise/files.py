@@ -223,7 +223,7 @@ def scratch_folder(root: str | os.PathLike[str], identity: dict[str, Any]) -> It
     with exclusive_lock(folder.with_suffix(".lock")):
         folder.mkdir(exist_ok=True)
         if any(path.name != "identity.json" for path in folder.iterdir()):
-            print(WENT_ON, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{WENT_ON}\n")
         if not (folder / "identity.json").exists():
             write_json(folder / "identity.json", identity)
         yield folder

@@ -149,9 +149,7 @@ def test_the_largest_job_is_held_against_what_it_asks_for() -> None:
 def test_benchmarks_and_sizes_of_files_are_read_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches jobs that left a benchmark and no output, "NA" of jobs too short to look at, and
-    times of jobs that resumed, which are those of the rest alone.
-    """
+    """Catches jobs without an output, "NA" of short ones, and times of the rest of resumed ones."""
     monkeypatch.chdir(tmp_path)
     planned = jobs()
     for job in planned:

@@ -11,6 +11,7 @@ from stagewise.errors import SchemaError
 from stagewise.files import read_json, write_json
 from stagewise.storage.benchmarks import read, went_on
 
+
 class Measured(NamedTuple):
     """What one job took.
 
