@@ -26,7 +26,7 @@ help: ## this list
 .venv:
 	@$(PYTHON) .ci/install.py
 
-paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (60 minutes)
+paper: .venv ## train, sample, retrain, draw; leaves paper/main.pdf (1 hour; 2.5 on a slow machine)
 	@$(WORKFLOW) all $(ARGS)
 	@test ! -f paper/generated/numbers.json || $(PY) -m stagewise.cli.check
 
