@@ -71,6 +71,14 @@ def test_every_working_rule_has_a_log_a_benchmark_and_code_as_input(name: str) -
         assert stages_named(body, r"python -m stagewise\.cli\.(\w+)") == {stage}
 
 
+@pytest.mark.parametrize("name", WORKING)
+def test_the_log_lies_where_the_benchmark_lies(name: str) -> None:
+    """Catches a job whose resumption `stagewise.storage.benchmarks.went_on` would not find."""
+    (log,) = re.findall(r"    log:\s+f?\"(.*)\",", WORKING[name])
+    (benchmark,) = re.findall(r"    benchmark:\s+f?\"(.*)\"", WORKING[name])
+    assert benchmark == log.replace("<logs>", "<benchmarks>").removesuffix(".log") + ".tsv"
+
+
 @pytest.mark.parametrize("name", CALLING)
 def test_every_calling_rule_has_threads_resources_and_both_streams_in_its_log(name: str) -> None:
     body = CALLING[name]
