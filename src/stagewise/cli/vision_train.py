@@ -16,6 +16,7 @@ from stagewise.data.flips import flip
 from stagewise.errors import ConfigError
 from stagewise.files import scratch_folder, sha256_file
 from stagewise.models.googlenet import build, flat_state, load, set_flat_state
+from stagewise.models.small_maps import use_small_maps
 from stagewise.provenance import loaded_code, provenance
 from stagewise.sampling.progress import bar
 from stagewise.seeds import seed_sequence
@@ -85,7 +86,7 @@ def _trained(
         chosen.weight_decay,
     )
     start = int(seed_sequence(settings.seed, "vision", "init").generate_state(1)[0])
-    module = build(data.sizes["class"], start).to(device())
+    module = use_small_maps(build(data.sizes["class"], start)).to(device())
     shown = bar(f"train on {settings.labels} labels")
     states = train(
         module,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stagewise.errors import ConfigError
 from stagewise.models.per_sample import PerSampleLoss
 from stagewise.models.replicas import Inputs, Job, LossFunction, Replicas, Weights, call
+from stagewise.models.small_maps import use_small_maps
 
 #: Largest module, in parameters, whose replicas run as one batched call by default. Measured on two
 #: cores: with 4,800 the batched call is many times faster than one replica after another, with
@@ -81,6 +82,8 @@ class ModuleLoss(PerSampleLoss):
         self._module = copy.deepcopy(module).eval().requires_grad_(False)
         size = sum(one.numel() for one in self._module.parameters())
         self._vectorize = size <= MOST_BATCHED if vectorize is None else vectorize
+        if not self._vectorize:
+            use_small_maps(self._module)
         names = [name for name, _ in self._module.named_parameters()]
         moving = [name for name in names if _matches(name, restrict)]
         if not moving:

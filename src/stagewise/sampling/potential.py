@@ -93,6 +93,8 @@ class Potential:
         at_centre = self.centre[:, None].expand_as(position)
         if position.shape[1] == 1 or not torch.equal(position, at_centre):
             return self.gradient(position)
+        if self.kind == "recentred":  # which needs it again: a pass through all samples
+            self.centre_gradient()
         known = self._centre_gradient
         one = self.loss_gradient(position[:, :1]).gradient[:, 0] if known is None else known
         return self.assemble(one[:, None].repeat(1, position.shape[1], 1), position)
