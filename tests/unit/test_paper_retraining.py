@@ -1,37 +1,20 @@
 """Sections on the studies of retraining. Caught: another study's number, a gap that is hidden."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typst
-from pypdf import PdfReader
 
 from stagewise.storage.metrics import number
-from support.repository import ROOT
+from support.typeset import section_text
 
 SENSITIVITY, LANGUAGE = "retraining.sensitivity.", "retraining.language."
 
 
 def section(folder: Path, studies: dict[str, Any]) -> str:
     """Typesets the sections alone and returns their text."""
-    for name in ("numbers", "settings", "studies", "bench", "gpu", "cluster"):
-        path = folder / f"generated/{name}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(studies if name == "studies" else {}), encoding="utf-8")
-    for name in ("lib.typ", "sections/retraining_study.typ"):
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text((ROOT / "paper" / name).read_text(encoding="utf-8"), encoding="utf-8")
-    entry, out = folder / "main.typ", folder / "main.pdf"
-    entry.write_text(
-        '#set heading(numbering: "1")\n#figure(kind: table, caption: [Scores.], [1]) <tab-lds>\n'
-        '#include "sections/retraining_study.typ"'
-    )
-    out.write_bytes(typst.compile(str(entry), root=str(folder), ignore_system_fonts=True))
-    text = " ".join(page.extract_text() for page in PdfReader(out).pages)
-    return " ".join(text.replace("\u200b", "").split())
+    scores = "#figure(kind: table, caption: [Scores.], [1]) <tab-lds>"
+    return section_text(folder, "retraining_study", {"studies": studies}, scores)
 
 
 @pytest.fixture

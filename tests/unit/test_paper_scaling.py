@@ -1,40 +1,19 @@
 """The section on cost. Caught: a record's number in another record's text, a gap that is hidden."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typst
-from pypdf import PdfReader
 
 from stagewise.evaluation.scaling import scaling_numbers
 from stagewise.storage.metrics import number
-from support.repository import ROOT
+from support.typeset import section_text
 from unit.evaluation.test_scaling import CONTENT, measured
 
 
 def section(folder: Path, records: dict[str, dict[str, Any]]) -> str:
     """Typesets the section alone and returns its text."""
-    for name in ("numbers", "settings", "studies", "bench", "gpu", "cluster"):
-        path = folder / f"generated/{name}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(records.get(name, {})), encoding="utf-8")
-    for name in ("lib.typ", "sections/scaling.typ"):
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text((ROOT / "paper" / name).read_text(encoding="utf-8"), encoding="utf-8")
-    entry = folder / "main.typ"
-    # Sections refer to each other.
-    entry.write_text(
-        '#set heading(numbering: "1")\n= Speed <sec-speed>\n#include "sections/scaling.typ"'
-    )
-    out = folder / "main.pdf"
-    draft = {"draft": "true"}
-    out.write_bytes(typst.compile(str(entry), root=str(folder), ignore_system_fonts=True,
-                                  sys_inputs=draft))  # fmt: skip
-    text = " ".join(page.extract_text() for page in PdfReader(out).pages)
-    return " ".join(text.split())
+    return section_text(folder, "scaling", records, "= Speed <sec-speed>")
 
 
 @pytest.fixture

@@ -110,19 +110,36 @@ def _rows(
 def study_numbers(
     table: pd.DataFrame, found: Studied, of: Layout, permutations: int, seed: int
 ) -> dict[str, Summary]:
-    """Return the best and the worst cell of the grid, or what the long kernel knows."""
+    """Return every cell of the grid and its extremes, or what the long kernel knows."""
     if found.long is not None:
         return _long(table, found.long, of, permutations, seed) | _bounds("long", [found.long])
     main = table[(table["kind"] == "main") & (table["quantity"] == "agreement")]
     numbers = {"grid.main.agreement": summarize(main["value"].to_numpy())}
-    return numbers | _grid(table) | _bounds("grid", list(found.grid.values()))
-
-
-def _grid(table: pd.DataFrame) -> dict[str, Summary]:
     grid = table[table["kind"] == "grid"]
+    return numbers | _grid(grid) | _cells(grid) | _bounds("grid", list(found.grid.values()))
+
+
+def _key(quantity: object) -> str:
+    """Return how keys name a quantity of the table."""
+    return str(quantity).replace(" ", "_").replace("auroc_", "auroc.")
+
+
+def _cells(grid: pd.DataFrame) -> dict[str, Summary]:
+    """Return all that is known of each cell, in the order of the grid."""
+    numbers = {}
+    for place, (_, rows) in enumerate(grid.groupby("job", sort=False)):
+        for name in ("n_beta", "localization"):
+            numbers[f"grid.cell{place}.{name}"] = exact(float(rows[name].iloc[0]))
+        for row in rows.itertuples(index=False):
+            found = Summary(float(row.value), float(row.se), 0)
+            numbers[f"grid.cell{place}.{_key(row.quantity)}"] = found
+    return numbers
+
+
+def _grid(grid: pd.DataFrame) -> dict[str, Summary]:
     numbers = {"grid.cells": exact(grid["job"].nunique())}
     for quantity, cells in grid.groupby("quantity", sort=False):
-        name = str(quantity).replace(" ", "_").replace("auroc_", "auroc.")
+        name = _key(quantity)
         cells = cells.sort_values("value", kind="stable")
         for side, cell in (("least", cells.iloc[0]), ("most", cells.iloc[-1])):
             key = f"grid.{name}.{side}"
@@ -145,14 +162,15 @@ def _bounds(part: str, kernels: Sequence[xr.Dataset]) -> dict[str, Summary]:
 def _long(
     table: pd.DataFrame, long: xr.Dataset, of: Layout, permutations: int, seed: int
 ) -> dict[str, Summary]:
-    rows = table[(table["kind"] == LONG) & (table["draws"] == table["draws"].max())]
-    numbers = {
-        "long." + str(row.quantity).replace(" ", "_").replace("auroc_", "auroc."): Summary(
-            float(row.value), float(row.se), 0
-        )
-        for row in rows.itertuples(index=False)
-    }
-    numbers["long.draws"] = exact(int(rows["draws"].iloc[0]))
+    own = table[table["kind"] == LONG]
+    most = own["draws"].max()
+    numbers = {}
+    for row in own.itertuples(index=False):
+        found = Summary(float(row.value), float(row.se), 0)
+        numbers[f"long.first{row.draws}.{_key(row.quantity)}"] = found
+        if row.draws == most:
+            numbers[f"long.{_key(row.quantity)}"] = found
+    numbers["long.draws"] = exact(int(most))
     numbers["long.correlation.se"] = exact(float(np.median(long["se"].values)))
     value = matrix_of(long, "kernel")
     for row in alignment_rows(value, of, permutations, seed):

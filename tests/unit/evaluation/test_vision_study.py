@@ -76,6 +76,9 @@ def test_the_long_kernel_is_there_by_its_draws(long: Studied, of: Layout) -> Non
     assert numbers["long.draws"].value == 64
     for key in ("long.alignment.spearman", "long.nmi.depth1", "long.auroc.same_class"):
         assert key in numbers
+    of_first = table[(table["draws"] == 32) & (table["quantity"] == "auroc same class")]
+    assert numbers["long.first32.auroc.same_class"].value == of_first["value"].item()
+    assert numbers["long.first64.auroc.same_class"] == numbers["long.auroc.same_class"]
     assert {key.partition(".")[0] for key in numbers} == {"long"}
 
 
@@ -89,6 +92,10 @@ def test_numbers_name_the_cells_of_least_and_most(
     best = cells.sort_values("value").iloc[-1]
     assert numbers["grid.auroc.same_class.most.localization"].value == best["localization"]
     assert numbers["grid.cells"].value == len(GRID)
+    for place, cell in enumerate(GRID):
+        assert numbers[f"grid.cell{place}.localization"].value == cell.localization
+        own = cells[cells["job"] == cell.name]
+        assert numbers[f"grid.cell{place}.auroc.same_class"].value == own["value"].item()
     # A key belongs to one study: the two are recorded one by one.
     assert {key.partition(".")[0] for key in numbers} == {"grid"}
 
