@@ -39,11 +39,11 @@ studies: .venv ## the long studies (6 hours at most, resumable; STUDY=scaling fo
 	  test ! -f $$found || $(PY) -m stagewise.cli.expected_studies --numbers $$found \
 	    --settings-file $${found%/*}/settings.json --study $$(basename $${found%/*}) || exit; done
 
-bench: .venv ## speed against other samplers (30 minutes, resumable), recorded in paper/expected
-	@$(WORKFLOW) bench $(ARGS)
-	@test ! -f results/bench/numbers.json || $(PY) -m stagewise.cli.expected_studies \
-	  --numbers results/bench/numbers.json --settings-file results/bench/settings.json \
-	  --out paper/expected/bench.json
+bench: .venv ## speed against other samplers (30 minutes, resumable; WORKLOAD=mlp for one), recorded in paper/expected
+	@$(WORKFLOW) bench$(WORKLOAD:%=_%) $(ARGS)
+	@found=results/bench/$(WORKLOAD:%=%/)numbers.json; \
+	  test ! -f $$found || $(PY) -m stagewise.cli.expected_studies --numbers $$found \
+	    --settings-file $${found%/*}/settings.json $(WORKLOAD:%=--study %) --out paper/expected/bench.json
 
 rehearsal: .venv ## the run on ImageNet on made-up photographs, at reduced counts (20 minutes)
 	@test -d data/rehearsal || $(PY) -m stagewise.cli.rehearsal

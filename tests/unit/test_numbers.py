@@ -21,6 +21,7 @@ from stagewise.evaluation.numbers import (
     significant,
     unrecorded,
 )
+from stagewise.storage import studies
 from support.numbers import entry
 from support.repository import ROOT
 
@@ -322,6 +323,21 @@ def test_studies_share_a_record_and_each_keeps_its_commit(
     assert run_expected_studies({"vision.x": entry()}, settings(), study="scaling") == 2
     assert "vision.x" in capsys.readouterr().err
     assert RECORD.read_text() == before
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_part_of_a_record_that_was_made_in_one_piece_is_replaced() -> None:
+    """Caught: the rest under the part's commit, its numbers lost, or a number in two parts."""
+    whole = {"bench.toy.x": entry(), "bench.mlp.x": entry(), "bench.mlp.old": entry()}
+    assert run_expected_studies(whole, settings()) == 0
+    first = studies.read(RECORD)
+    newer = {"bench.mlp.x": entry(0.9), "bench.mlp.old": entry(0.8), "bench.mlp.new": entry()}
+    assert run_expected_studies(newer, settings(), study="mlp") == 0
+    record = studies.read(RECORD)
+    assert record.numbers == whole | newer
+    assert record.parts["mlp"]["keys"] == sorted(newer)
+    assert record.parts[studies.UNSPLIT]["keys"] == ["bench.toy.x"]
+    assert record.parts[studies.UNSPLIT]["commit"] == first.commit
 
 
 @pytest.mark.usefixtures("repository")

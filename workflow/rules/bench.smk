@@ -41,8 +41,7 @@ rule bench_workload:
         " > {log:q} 2>&1"
 
 
-# The share of the machine's matrix-product rate that large models reach, and what a run costs
-# against its sizes.
+# What a run costs against its sizes.
 rule bench_costs:
     input:
         program="bench/measure.py",
@@ -90,6 +89,31 @@ use rule numbers as bench_numbers with:
         "<logs>/bench_numbers.log",
     benchmark:
         "<benchmarks>/bench_numbers.tsv"
+
+
+# The same of one workload, where it alone is timed anew: `make bench WORKLOAD=mlp`.
+use rule numbers as bench_part with:
+    input:
+        metrics=rules.bench_workload.output.numbers,
+        code=code("stagewise.cli.numbers"),
+    output:
+        numbers="<results>/bench/{workload}/numbers.json",
+        tex="<results>/bench/{workload}/numbers.tex",
+        tables_tex="<results>/bench/{workload}/tables.tex",
+        settings="<results>/bench/{workload}/settings.json",
+    log:
+        "<logs>/bench_part/{workload}.log",
+    benchmark:
+        "<benchmarks>/bench_part/{workload}.tsv"
+
+
+for workload in CONFIG.bench.workloads:
+
+    rule:
+        name:
+            f"bench_{workload}"
+        input:
+            f"<results>/bench/{workload}/numbers.json",
 
 
 # The cost curves of the committed record, for the figure in the paper: nothing is timed here.

@@ -19,10 +19,12 @@ from stagewise.storage.metrics import number, write_numbers
 
 #: Samplers whose chains run one after another.
 ONE_BY_ONE = ("devinterp",)
+#: The workload whose cost is measured against its sizes.
+CURVES = "mlp"
 
 
 def bench(settings: BenchJob, program: Path, folder: Path, numbers: Path) -> None:
-    """Times one workload, or without one the large models' share of the machine and cost curves.
+    """Times one workload and its share of the machine, or without one the cost curves.
 
     ``--program`` is what measures one thing in a process of its own; what it has measured is kept
     under ``--folder`` until all is there, so that a stopped bench goes on where it was. Times are
@@ -32,20 +34,21 @@ def bench(settings: BenchJob, program: Path, folder: Path, numbers: Path) -> Non
     with scratch_folder(folder, identity) as scratch:
         measure = _Measure(program, scratch, settings.bench.threads)
         if settings.workload is None:
-            found = _shares(settings, measure) | _curves(settings, measure)
+            found = _curves(settings, measure)
         else:
-            found = _pairs(settings, measure)
+            found = _pairs(settings, measure) | _shares(settings, measure)
         write_numbers(found, numbers)
 
 
 def _measured(settings: BenchJob) -> dict[str, Any]:
     """Return the settings that what is measured depends on."""
-    whole = settings.bench.model_dump(mode="json", exclude={"reaches"})
-    if settings.workload is None:
-        return whole
-    shop = whole["workloads"][settings.workload]
+    whole = settings.bench.model_dump(mode="json")
+    shop = whole["workloads"][settings.workload or CURVES]
     shop.pop("step_error")  # what is made of measurements, not how they are made
-    return {"workload": settings.workload, "threads": settings.bench.threads, **shop}
+    named = ("threads",) if settings.workload else ("threads", "scaling", "scaling_draws")
+    shares = {name: one.model_dump(mode="json") for name, one in settings.shares().items()}
+    own = {"workload": settings.workload, "shares": shares, **shop}
+    return own | {name: whole[name] for name in named}
 
 
 def _sources(folder: Path) -> dict[str, str]:
@@ -119,9 +122,9 @@ def _job(shop: Workshop, workload: str, sampler: str) -> dict[str, Any]:
 
 
 def _shares(settings: BenchJob, measure: _Measure) -> dict[str, dict[str, Any]]:
-    """Return the large models' share of the machine's matrix-product rate, with a profile."""
+    """Return a large model's share of the machine's matrix-product rate, with a profile."""
     found = {}
-    for name, share in settings.bench.shares.items():
+    for name, share in settings.shares().items():
         shop = settings.bench.workloads[share.workload]
         job = _job(shop, share.workload, "stagewise")
         job |= {"hidden": share.hidden, "draws": share.draws}
@@ -148,8 +151,8 @@ def _shares(settings: BenchJob, measure: _Measure) -> dict[str, dict[str, Any]]:
 def _curves(settings: BenchJob, measure: _Measure) -> dict[str, dict[str, Any]]:
     """Return cost and peak memory of runs on the perceptron, a process for each point."""
     found = {}
-    shop = settings.bench.workloads["mlp"]
-    base = _job(shop, "mlp", "stagewise") | {"draws": settings.bench.scaling_draws, "seed": 1}
+    shop = settings.bench.workloads[CURVES]
+    base = _job(shop, CURVES, "stagewise") | {"draws": settings.bench.scaling_draws, "seed": 1}
     for axis, values in settings.bench.scaling.items():
         for value in values:
             job = base | {axis: value}

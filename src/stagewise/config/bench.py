@@ -86,9 +86,15 @@ class BenchSettings(Strict):
 
 
 class BenchJob(Strict):
-    """One job of the workflow: a workload, or the shares, or the cost curves."""
+    """One job of the workflow: a workload, or the cost curves."""
 
     seed: Annotated[int, Field(ge=0)]
-    #: Workload whose samplers are compared; null for the shares and the cost curves.
+    #: Workload whose samplers are compared; null for the cost curves.
     workload: Workload | None = None
     bench: BenchSettings
+
+    def shares(self) -> dict[str, Share]:
+        """Return the shares of the machine that are measured on this workload."""
+        return {
+            name: one for name, one in self.bench.shares.items() if one.workload == self.workload
+        }

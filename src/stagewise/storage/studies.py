@@ -31,6 +31,9 @@ class StudyRecord(NamedTuple):
     parts: Mapping[str, dict[str, Any]] = MappingProxyType({})
 
 
+#: Part of a record that was made in one piece and of which another part was made anew.
+UNSPLIT = "whole"
+
 #: Fields that a record does without.
 _OPTIONAL = ("device", "parts")
 
@@ -38,12 +41,14 @@ _OPTIONAL = ("device", "parts")
 def with_part(old: StudyRecord | None, name: str, new: StudyRecord) -> StudyRecord:
     """Return ``old`` with the numbers of one study replaced by those of ``new``.
 
+    A record that was never split gives up the keys that ``new`` has; its rest becomes one part.
+
     Raises:
         SchemaError: Another study has a number of the same key.
     """
-    parts = dict(old.parts) if old else {}
-    gone = set(parts.pop(name, {}).get("keys", []))
-    kept = {key: one for key, one in old.numbers.items() if key not in gone} if old else {}
+    parts = _parts(old, new.numbers)
+    parts.pop(name, None)
+    kept = {key: old.numbers[key] for part in parts.values() for key in part["keys"]} if old else {}
     if both := sorted(kept.keys() & new.numbers.keys()):
         raise SchemaError(
             f"study {name!r} has {both[0]}, which the record has from another study: a key belongs "
@@ -51,6 +56,14 @@ def with_part(old: StudyRecord | None, name: str, new: StudyRecord) -> StudyReco
         )
     parts[name] = {"commit": new.commit, "date": new.date, "keys": sorted(new.numbers)}
     return new._replace(numbers=kept | new.numbers, parts=dict(sorted(parts.items())))
+
+
+def _parts(old: StudyRecord | None, without: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the parts of a record; one that was never split is one part without those keys."""
+    if old is None or old.parts:
+        return dict(old.parts) if old else {}
+    keys = sorted(set(old.numbers) - set(without))
+    return {UNSPLIT: {"commit": old.commit, "date": old.date, "keys": keys}} if keys else {}
 
 
 def write(record: StudyRecord, path: str | os.PathLike[str]) -> None:
