@@ -71,6 +71,19 @@ def test_a_cell_is_a_row(tmp_path: Path, grid: dict[str, Any]) -> None:
         assert part in text, part
 
 
+def test_heated_cells_are_told_from_those_that_stay(tmp_path: Path, grid: dict[str, Any]) -> None:
+    """Caught: cells counted on the wrong side, an overlap that is called a difference."""
+    rise = f"{STUDY}grid.cell0.mean_excess"
+    grid["numbers"][rise] = number(0.125, source="s")
+    text = section(tmp_path, grid)
+    assert "In 1 cells the mean loss rises by at most half a nat (0.125)" in text
+    assert "told at 0.9100 ± 0.0040; in 1 it rises by more (7.25)" in text
+    assert "Every heated chain tells letters better" in text
+    area = f"{STUDY}grid.cell1.auroc.same_class"
+    grid["numbers"][area] = number(0.915, se=0.004, source="s")
+    assert "do not all tell letters better" in section(tmp_path, grid)
+
+
 def test_draws_are_in_their_order(tmp_path: Path, long: dict[str, Any]) -> None:
     """As text 10000 comes before 3200."""
     text = section(tmp_path, long)
