@@ -103,6 +103,9 @@ def test_a_part_of_a_record_that_was_made_in_one_piece_is_replaced() -> None:
     assert record.parts["mlp"]["keys"] == sorted(newer)
     assert record.parts[studies.UNSPLIT]["keys"] == ["bench.toy.x"]
     assert record.parts[studies.UNSPLIT]["commit"] == first.commit
+    # The last of the rest goes too.
+    assert run_expected_studies({"bench.toy.x": entry(0.7)}, settings(), study="toy") == 0
+    assert sorted(studies.read(RECORD).parts) == ["mlp", "toy"]
 
 
 @pytest.mark.usefixtures("repository")

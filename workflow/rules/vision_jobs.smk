@@ -32,32 +32,40 @@ def chains_of(run, **update):
     return run.sampling.model_copy(update=update)
 
 
+def grid_cells(run):
+    """Settings of a run's grid by job: that of the first main run where they are its own."""
+    cells = {}
+    for i, n_beta in enumerate(run.study.n_beta):
+        for j, localization in enumerate(run.study.localization):
+            # As relaxed per step as the main runs, and as stable.
+            share = min(
+                run.sampling.localization / localization, run.sampling.n_beta / n_beta
+            )
+            sampling = chains_of(
+                run,
+                n_beta=n_beta,
+                localization=localization,
+                step_size=run.sampling.step_size * share,
+                draws=run.study.draws,
+            )
+            known = sampling == run.sampling
+            cells[f"main_{run.seeds[0]}" if known else f"grid_{i}_{j}"] = sampling
+    return cells
+
+
 def image_jobs(run, study=False):
     """Sampling runs by name: main ones, prior, low loss, earlier checkpoints, judged."""
     one = dict(labels="clean", step=None, run_seed=run.seeds[0], recorded="held")
     if study:
-        grid = run.study
         length = CONFIG.vision_study
         long = chains_of(run, draws=length.long_draws, chain_block=length.long_block)
-        return {"long": one | dict(sampling=long)} | {
-            f"grid_{i}_{j}": one
-            | dict(
-                sampling=chains_of(
-                    run,
-                    n_beta=n_beta,
-                    localization=localization,
-                    # As relaxed per step as the main runs, and as stable.
-                    step_size=run.sampling.step_size
-                    * min(
-                        run.sampling.localization / localization,
-                        run.sampling.n_beta / n_beta,
-                    ),
-                    draws=grid.draws,
-                )
-            )
-            for i, n_beta in enumerate(grid.n_beta)
-            for j, localization in enumerate(grid.localization)
+        # The cell that is the main setting has been sampled already.
+        cells = {
+            name: one | dict(sampling=sampling)
+            for name, sampling in grid_cells(run).items()
+            if sampling != run.sampling
         }
+        return {"long": one | dict(sampling=long)} | cells
     jobs = {
         f"main_{seed}": one | dict(run_seed=seed, sampling=run.sampling)
         for seed in run.seeds
@@ -162,10 +170,10 @@ def of_sensitivity(vrun, part):
     grid = [
         dict(
             name=job,
-            n_beta=one["sampling"].n_beta,
-            localization=one["sampling"].localization,
+            n_beta=sampling.n_beta,
+            localization=sampling.localization,
         )
-        for job, one in studied_jobs(vrun, "grid").items()
+        for job, sampling in grid_cells(IMAGE_RUNS[vrun]).items()
     ]
     return dict(
         seed=CONFIG.seed,

@@ -27,7 +27,7 @@ class Studied(NamedTuple):
     """Files of kernels by the name of their job.
 
     Attributes:
-        main: Those that the paper is about, one a sampling seed.
+        main: Those that the paper is about, one a sampling seed; one may also be a cell.
         grid: At other settings; empty in the study of many draws.
         long: With many draws; None in the study of settings.
     """
@@ -35,6 +35,10 @@ class Studied(NamedTuple):
     main: Mapping[str, xr.Dataset]
     grid: Mapping[str, xr.Dataset]
     long: xr.Dataset | None
+
+    def of(self, job: str) -> xr.Dataset:
+        """Return the kernel of a cell of the grid."""
+        return self.grid[job] if job in self.grid else self.main[job]
 
 
 def studied(kernels: Sequence[xr.Dataset], of: Layout) -> Studied:
@@ -74,7 +78,7 @@ def sensitivity_table(found: Studied, grid: Sequence[StudiedKernel], of: Layout)
     for cell in grid:
         tags = {"kind": "grid", "job": cell.name, "n_beta": cell.n_beta}
         tags["localization"] = cell.localization
-        rows += _rows(found.grid[cell.name], "kernel", of, pooled, tags)
+        rows += _rows(found.of(cell.name), "kernel", of, pooled, tags)
     if found.long is not None:
         tags = {"kind": LONG, "job": LONG, "n_beta": np.nan, "localization": np.nan}
         for method in found.long["method"].values.astype(str):
@@ -116,7 +120,8 @@ def study_numbers(
     main = table[(table["kind"] == "main") & (table["quantity"] == "agreement")]
     numbers = {"grid.main.agreement": summarize(main["value"].to_numpy())}
     grid = table[table["kind"] == "grid"]
-    return numbers | _grid(grid) | _cells(grid) | _bounds("grid", list(found.grid.values()))
+    cells = [found.of(job) for job in grid["job"].unique()]
+    return numbers | _grid(grid) | _cells(grid) | _bounds("grid", cells)
 
 
 def _key(quantity: object) -> str:

@@ -10,8 +10,9 @@ is a product of the flat map with a matrix (h w out, h w in) in which no tap is 
 kernel is a product of the places with its weights on any map. All are the convolution's own sums in
 another order.
 
-Measured with GoogLeNet at 32 pixels, whose last third of layers has such maps, batches of 64 and
-one core: a gradient takes 0.75 of the time, a forward pass 0.83 (medians of paired runs).
+Measured with GoogLeNet at 32 pixels, whose last third of layers has such maps, on one core: a
+gradient of 64 images takes 0.73 of the time (quartiles 0.73 to 0.76 of 21 pairs), a forward pass of
+260 images 0.83 (0.81 to 0.85).
 """
 
 from typing import Any

@@ -41,7 +41,7 @@ _OPTIONAL = ("device", "parts")
 def with_part(old: StudyRecord | None, name: str, new: StudyRecord) -> StudyRecord:
     """Return ``old`` with the numbers of one study replaced by those of ``new``.
 
-    A record that was never split gives up the keys that ``new`` has; its rest becomes one part.
+    Of a record that was never split ``new`` takes its keys; what is left stays one part.
 
     Raises:
         SchemaError: Another study has a number of the same key.
@@ -59,11 +59,15 @@ def with_part(old: StudyRecord | None, name: str, new: StudyRecord) -> StudyReco
 
 
 def _parts(old: StudyRecord | None, without: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the parts of a record; one that was never split is one part without those keys."""
-    if old is None or old.parts:
-        return dict(old.parts) if old else {}
-    keys = sorted(set(old.numbers) - set(without))
-    return {UNSPLIT: {"commit": old.commit, "date": old.date, "keys": keys}} if keys else {}
+    """Return the parts of a record; what was never split has given up those keys."""
+    if old is None:
+        return {}
+    whole = {"commit": old.commit, "date": old.date, "keys": list(old.numbers)}
+    parts = dict(old.parts or {UNSPLIT: whole})
+    if rest := parts.pop(UNSPLIT, None):
+        keys = sorted(set(rest["keys"]) - set(without))
+        parts |= {UNSPLIT: rest | {"keys": keys}} if keys else {}
+    return parts
 
 
 def write(record: StudyRecord, path: str | os.PathLike[str]) -> None:

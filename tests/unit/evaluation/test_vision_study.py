@@ -61,6 +61,18 @@ def test_a_cell_has_its_own_settings_and_values(table: pd.DataFrame, found: Stud
         assert rows.loc[cell.name, "value"] == pytest.approx(spearman(own, pooled))
 
 
+def test_a_cell_may_be_a_main_kernel(table: pd.DataFrame, found: Studied, of: Layout) -> None:
+    """Caught: a cell that was sampled already is left out, or counts as a main kernel alone."""
+    name = next(iter(found.main))
+    cell = StudiedKernel(name=name, n_beta=7.0, localization=7.0)
+    both = sensitivity_table(found, [*GRID, cell], of)
+    rows = both[(both["kind"] == "grid") & (both["job"] == name)].set_index("quantity")
+    main = table[(table["kind"] == "main") & (table["job"] == name)].set_index("quantity")
+    areas = [quantity for quantity in main.index if quantity.startswith("auroc")]
+    pd.testing.assert_series_equal(rows["value"][areas], main["value"][areas])
+    assert study_numbers(both, found, of, 10, seed=1)["grid.cells"].value == len(GRID) + 1
+
+
 def test_main_kernels_agree_with_the_others_not_with_themselves(
     table: pd.DataFrame, found: Studied
 ) -> None:
