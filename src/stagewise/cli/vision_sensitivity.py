@@ -34,7 +34,7 @@ def vision_sensitivity(
     classes = train["class"].values.astype(str).tolist()
     counted = dict(zip(classes, counts.tolist(), strict=True))
     of = layout(images_file.recorded(data), tree, counted)
-    found = studied([similarity.read(path) for path in kernels], of)
+    found = studied([similarity.read(path) for path in kernels], settings.grid, of)
     made = sensitivity_table(found, settings.grid, of)
     with atomic_path(table) as temporary:
         made.to_csv(temporary, index=False)

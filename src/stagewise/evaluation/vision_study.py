@@ -41,23 +41,24 @@ class Studied(NamedTuple):
         return self.grid[job] if job in self.grid else self.main[job]
 
 
-def studied(kernels: Sequence[xr.Dataset], of: Layout) -> Studied:
-    """Sort the files of a study.
+def studied(kernels: Sequence[xr.Dataset], grid: Sequence[StudiedKernel], of: Layout) -> Studied:
+    """Sort the files of a study: of a grid, or without one of many draws.
 
     Raises:
-        SchemaError: A file is of other images, or a kind of file is missing.
+        SchemaError: A file is of other images, or is missing.
     """
     if any(one["sample"].values.astype(str).tolist() != of.ids for one in kernels):
         raise SchemaError("a kernel is of other images than the recorded ones; sample it again")
     named = {str(one.attrs["name"]): one for one in kernels}
     main = {name: one for name, one in named.items() if name.startswith("main_")}
-    grid = {name: one for name, one in named.items() if name.startswith("grid_")}
-    if not main or bool(grid) == (LONG in named):
+    cells = [cell.name for cell in grid]
+    absent = sorted(set(cells or [LONG]) - named.keys())
+    if absent or not main:
         raise SchemaError(
-            f"there are kernels {sorted(named)}; pass those of main runs, and either those of the "
-            "grid or a long one"
+            f"there are kernels {sorted(named)}; pass those of main runs and {absent or cells}"
         )
-    return Studied(main, grid, named.get(LONG))
+    own = {name: named[name] for name in cells if name not in main}
+    return Studied(main, own, None if cells else named[LONG])
 
 
 def sensitivity_table(found: Studied, grid: Sequence[StudiedKernel], of: Layout) -> pd.DataFrame:

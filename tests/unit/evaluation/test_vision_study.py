@@ -38,13 +38,13 @@ def found(of: Layout) -> Studied:
         kernel(one.name, {"kernel": block(0.1 + 0.8 * place, 0.2, 30 + place)})
         for place, one in enumerate(GRID)
     ]
-    return studied([*kernels(), *cells], of)
+    return studied([*kernels(), *cells], GRID, of)
 
 
 @pytest.fixture(scope="module")
 def long(of: Layout) -> Studied:
     many = kernel("long", {"kernel": block(0.9, 0.1, 50), "kernel_4": block(0.5, 0.4, 51)})
-    return studied([*kernels(), many], of)
+    return studied([*kernels(), many], [], of)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,7 @@ def test_a_cell_may_be_a_main_kernel(table: pd.DataFrame, found: Studied, of: La
     """Caught: a cell that was sampled already is left out, or counts as a main kernel alone."""
     name = next(iter(found.main))
     cell = StudiedKernel(name=name, n_beta=7.0, localization=7.0)
+    assert not studied(list(found.main.values()), [cell], of).grid
     both = sensitivity_table(found, [*GRID, cell], of)
     rows = both[(both["kind"] == "grid") & (both["job"] == name)].set_index("quantity")
     main = table[(table["kind"] == "main") & (table["job"] == name)].set_index("quantity")
@@ -113,7 +114,11 @@ def test_numbers_name_the_cells_of_least_and_most(
 
 
 def test_missing_kinds_and_other_images_are_refused(of: Layout) -> None:
-    with pytest.raises(SchemaError, match="or a long one"):
-        studied(kernels(), of)
+    with pytest.raises(SchemaError, match=r"main runs and \['long'\]"):
+        studied(kernels(), [], of)
+    with pytest.raises(SchemaError, match=r"main runs and \['grid_0_0', 'grid_0_1'\]"):
+        studied(kernels(), GRID, of)
+    with pytest.raises(SchemaError, match="those of main runs"):
+        studied([], GRID, of)
     with pytest.raises(SchemaError, match="other images"):
-        studied([kernels()[0].isel(sample=slice(None, None, -1))], of)
+        studied([kernels()[0].isel(sample=slice(None, None, -1))], GRID, of)
