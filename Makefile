@@ -1,7 +1,8 @@
-# The commands of stagewise; `make help` lists them. All work in .venv, which the first one makes.
+# The commands of stagewise; `make help` lists them. The others work in .venv, which the first of them
+# makes; `make .venv` makes it alone.
 #   make paper PYTHON=python3.12     choose the Python under .venv (3.11 or newer)
-#   make studies STUDY=vision        one study: toy, calibration, language, scaling, vision, retraining,
-#                                    retraining_problems
+#   make studies STUDY=vision        one study: toy, calibration, language, scaling, vision, vision_long,
+#                                    retraining, retraining_problems
 #   make paper ARGS="-n"             hand more arguments to Snakemake, pytest or uv
 
 PYTHON ?= python3

@@ -108,7 +108,7 @@ def kernels() -> list[xr.Dataset]:
         *made,
         kernel("prior", {"kernel": block(0.2, 0.2, 3)}),
         kernel("early_5", {"kernel": block(0.1, 0.2, 4)}, step=5),
-        kernel("low_loss", {"kernel": block(noise=0.2, seed=6)}),
+        kernel("wide", {"kernel": block(noise=0.2, seed=6)}),
     ]
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from stagewise.evaluation.vision_tables import packed
 
 RUN = "glyphs"
-METHODS = ("kernel", "low_loss", "prior", "penultimate", "gradient", "pixel", "random_init")
+METHODS = ("kernel", "wide", "prior", "penultimate", "gradient", "pixel", "random_init")
 RELATIONS = ("same class", "other diacritic", "other case", "same script", "looks alike")
 STEPS, SEEDS = (75, 600, 1800), (1, 2)
 GROUPS = ("cyrillic", "greek", "latin")

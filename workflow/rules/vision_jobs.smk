@@ -14,7 +14,7 @@ IMAGE_RESULT = f"{IMAGES_FOLDER}/numbers.json"
 
 VISION_TABLES = [
     f"vision_{name}"
-    for name in "alignment relations depths draws images matrix neighbours early".split()
+    for name in "alignment relations leads depths draws images matrix neighbours early".split()
 ]
 MISLABEL_TABLES = ["vision_detectors", "vision_influence"]
 
@@ -54,7 +54,7 @@ def grid_cells(run):
 
 
 def image_jobs(run, study=False):
-    """Sampling runs by name: main ones, prior, low loss, earlier checkpoints, judged."""
+    """Sampling runs by name: main ones, prior, wide, earlier checkpoints, judged."""
     one = dict(labels="clean", step=None, run_seed=run.seeds[0], recorded="held")
     if study:
         length = CONFIG.vision_study
@@ -71,9 +71,9 @@ def image_jobs(run, study=False):
         for seed in run.seeds
     }
     jobs["prior"] = one | dict(sampling=chains_of(run, n_beta=0.0))
-    if run.low_loss is not None:
-        jobs["low_loss"] = one | dict(
-            sampling=chains_of(run, **run.low_loss.model_dump())
+    if run.wide is not None:
+        jobs["wide"] = one | dict(
+            sampling=chains_of(run, **run.wide.model_dump())
         )
     for step in run.early_steps():
         jobs[f"early_{step}"] = one | dict(
@@ -172,6 +172,7 @@ def of_sensitivity(vrun, part):
             name=job,
             n_beta=sampling.n_beta,
             localization=sampling.localization,
+            step_size=sampling.step_size,
         )
         for job, sampling in grid_cells(IMAGE_RUNS[vrun]).items()
     ]

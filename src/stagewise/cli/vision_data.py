@@ -117,13 +117,18 @@ def _folder(settings: DataStage, source: FolderSource) -> tuple[xr.Dataset, xr.D
             f"{source.train} and {source.held} differ in {len(odd)} classes "
             f"({', '.join(odd[:3])}); both trees must have the same folders"
         )
+    tree = items_file.from_arrays(**taxonomy_of(WordNet(Path(source.wordnet)), classes)._asdict())
     rng = generator(settings.seed, "vision", "recorded")
     count = len(found[HELD].ids)
+    if settings.recorded > count:
+        raise ConfigError(
+            f"recorded is {settings.recorded}; allowed are 8 to {count}, the images taken of "
+            f"{source.held}: lower it, or raise held_per_class"
+        )
     kept = np.zeros(count, bool)
-    kept[rng.choice(count, min(settings.recorded, count), replace=False)] = True
+    kept[rng.choice(count, settings.recorded, replace=False)] = True
     parts = [_files(TRAIN, found[TRAIN], np.zeros(len(found[TRAIN].ids), bool))]
     parts.append(_files(HELD, found[HELD], kept))
-    tree = items_file.from_arrays(**taxonomy_of(WordNet(Path(source.wordnet)), classes)._asdict())
     together = xr.concat(parts, "sample")
     return together.assign_coords({"class": np.array(classes, dtype=object)}), tree
 

@@ -14,7 +14,7 @@ from stagewise.baselines.factors import FactorSettings
 from stagewise.baselines.features import el2n, penultimate, sample_losses
 from stagewise.baselines.gradient_gram import gradient_gram
 from stagewise.cli.stage import stage
-from stagewise.cli.vision_model import inputs_of, labels_of, network
+from stagewise.cli.vision_model import inputs_of, labels_of, network, queries_of
 from stagewise.config.vision import DetectorStage
 from stagewise.data.flips import judged
 from stagewise.evaluation.feature_similarity import cosine_similarity
@@ -38,13 +38,11 @@ def vision_detectors(
     chosen, wanted = settings.mislabel, settings.mislabel.judged
     picked = judged(train["label"].values.astype(np.int64), given, wanted, settings.seed)
     some = train.isel(sample=picked)
-    asked = images_file.recorded(data).isel(sample=slice(None, chosen.queries))
+    asked = queries_of(data, given[picked], chosen.queries, settings.seed)
     inputs, queries = inputs_of(some, *normal), inputs_of(asked, *normal)
     labels, truth = torch.from_numpy(given[picked]).to(labels_of(some)), labels_of(asked)
     gram = gradient_gram(module, torch.cat([inputs, queries]), torch.cat([labels, truth]))
     gram = gram.double().cpu().numpy()
-    length = np.sqrt(np.maximum(np.diag(gram), np.finfo(np.float64).tiny))
-    cosine = gram / np.outer(length, length)
     begun = time.monotonic()
     identity = {"settings": settings.model_dump(), "code": loaded_code()}
     identity |= {"images": sha256_file(images), "training": sha256_file(training)}
@@ -74,7 +72,7 @@ def vision_detectors(
             **{name: ("sample", values) for name, values in columns.items()},
             "penultimate": (("sample", "partner"), features),
             "ekfac": (("query", "sample"), scores.cpu().numpy()),
-            "gradient": (("query", "sample"), -cosine[len(picked) :, : len(picked)]),
+            "gradient": (("query", "sample"), -gram[len(picked) :, : len(picked)]),
         },
         coords={"sample": some["sample"].values, "query": asked["sample"].values},
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Int
 
 from stagewise.cli.gating import thresholds
 from stagewise.cli.stage import stage
@@ -17,18 +18,21 @@ from stagewise.estimators.kernels import loss_kernel
 from stagewise.provenance import provenance
 from stagewise.storage import similarity, trace
 
-#: The kernel is also made of the first draws alone, halving their number down to this many.
+#: The kernel is also made of fewer draws of every chain, halving their number down to this many.
 FEWEST_DRAWS = 4
+#: Chains that the null, which pairs each with the next ones, is made of at least.
+FEWEST_CHAINS = 3
 
 
 def vision_kernel(settings: KernelStage, traces: list[Path], out: Path) -> None:
-    """Estimates the kernel, of all draws and of the first half, quarter, ... of them."""
+    """Estimates the kernel, of all draws and of a half, quarter, ... of them, evenly spread."""
     whole = trace.merge([trace.read(path) for path in traces])
+    _check_chains(settings, whole)
     found = loss_kernel(whole)
     values = {"kernel": found["correlation"].values}
     draws = whole.sizes["draw"] // 2
     while draws >= FEWEST_DRAWS:
-        part = loss_kernel(whole.isel(draw=slice(None, draws)))
+        part = loss_kernel(whole.isel(draw=spread(whole.sizes["draw"], draws)))
         values[f"kernel_{draws}"] = part["correlation"].values
         draws //= 2
     inputs = {f"trace{index}": path for index, path in enumerate(traces)}
@@ -50,6 +54,24 @@ def vision_kernel(settings: KernelStage, traces: list[Path], out: Path) -> None:
     made["variance"] = ("sample", np.diag(found["covariance"].values))
     made["se"] = (("sample", "partner"), found["correlation_se"].values.astype(np.float32))
     similarity.write(made, out)
+
+
+def _check_chains(settings: KernelStage, whole: xr.Dataset) -> None:
+    left = int((whole["status"].values == trace.OK).sum())
+    if left < FEWEST_CHAINS:
+        raise DivergenceError(
+            f"{left} of {whole.sizes['chain']} chains of {settings.name} stayed finite; a kernel "
+            f"takes {FEWEST_CHAINS} or more: lower step_size or n_beta, raise localization, "
+            "or leave that checkpoint out of `early`"
+        )
+
+
+def spread(count: int, some: int) -> Int[np.ndarray, " some"]:
+    """Return which of ``count`` draws are taken for ``some``: evenly spread, from the whole chain.
+
+    The first ones alone would be of another time since the start, too.
+    """
+    return (np.arange(some) * count + count // 2) // some
 
 
 def _step(whole: xr.Dataset) -> int:

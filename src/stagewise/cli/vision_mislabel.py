@@ -42,6 +42,7 @@ def vision_mislabel(
         found["variance"].values,
         bif(whole),
         _pixels(images),
+        found.attrs,
     )
     check(judged)
     rng = generator(settings.seed, "vision", "detectors")

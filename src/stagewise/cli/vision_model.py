@@ -9,9 +9,11 @@ import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from stagewise.data.flips import queried
 from stagewise.data.image_folder import load_images
 from stagewise.errors import SchemaError
 from stagewise.models.googlenet import build, set_flat_state
+from stagewise.storage import images as images_file
 
 #: Grey levels of a pixel.
 LEVELS = 255.0
@@ -40,6 +42,25 @@ def inputs_of(
 def labels_of(images: xr.Dataset) -> Int[Tensor, " sample"]:
     """Return the classes of images."""
     return torch.from_numpy(images["label"].values.astype(np.int64)).to(device())
+
+
+def queries_of(
+    images: xr.Dataset, given: Int[np.ndarray, " judged"], count: int, seed: int
+) -> xr.Dataset:
+    """Return the held-out images that the judged images' influence is taken on, recorded or not.
+
+    Args:
+        images: All images.
+        given: Given labels of the judged images; these classes come first.
+        count: Queries.
+        seed: Root seed; every stage that gives the same gets the same images in the same order.
+
+    Raises:
+        ConfigError: There are not so many held-out images.
+    """
+    held = images_file.part(images, images_file.HELD)
+    labels, variants = held["label"].values.astype(np.int64), held["variant"].values.astype(str)
+    return held.isel(sample=queried(labels, variants, given, count, seed))
 
 
 def normalisation(images: xr.Dataset) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import xarray as xr
 from torch import Tensor
 
 from stagewise.cli.stage import stage
-from stagewise.cli.vision_model import inputs_of, labels_of, network
+from stagewise.cli.vision_model import inputs_of, labels_of, network, queries_of
 from stagewise.config.vision import VisionSampleStage
 from stagewise.data.flips import judged
 from stagewise.data.pairs import content_hash
@@ -71,7 +71,7 @@ def _task(settings: VisionSampleStage, data: xr.Dataset, training: xr.Dataset) -
     if settings.recorded == "judged":
         true = train["label"].values.astype(np.int64)
         picked = judged(true, given, settings.judged or 0, settings.seed)
-        also = images_file.recorded(data).isel(sample=slice(None, settings.queries))
+        also = queries_of(data, given[picked], settings.queries or 0, settings.seed)
     elif settings.recorded == "tuning":
         also = images_file.part(data, images_file.TUNING)
     else:

@@ -17,6 +17,7 @@ from stagewise.evaluation.vision_tables import (
     draws_table,
     early_table,
     image_table,
+    lead_table,
     matrix_table,
     neighbour_table,
     sources,
@@ -48,6 +49,7 @@ def vision_tables(
     chains = int(files[0].attrs["chains"])
     made = comparison_tables(of, found, settings.permutations, settings.seed)
     made |= _others(settings, of, found, chains)
+    made["vision_leads"] = lead_table(of, found)
     made["vision_images"] = image_table(held, tree, of)
     for name, table in made.items():
         _write(table, tables / f"{name}.csv")

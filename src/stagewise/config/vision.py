@@ -14,6 +14,8 @@ Seed = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 #: Edge of the small pictures that are stored of a folder's images, pixels.
 THUMBNAIL = 32
+#: Faces that matplotlib ships with all letters (`stagewise.data.glyph_render.FACES`).
+FACE_COUNT = 16
 
 
 class GlyphSource(Strict):
@@ -32,6 +34,23 @@ class GlyphSource(Strict):
     held_renderings: Count = 1
     #: Edge of an image, pixels.
     size: int = Field(ge=16)
+
+    @model_validator(mode="after")
+    def _leaves_a_face(self) -> Self:
+        if self.held_faces >= FACE_COUNT:
+            raise ValueError(
+                f"held_faces is {self.held_faces}; allowed are 1 to {FACE_COUNT - 1}, since of "
+                f"{FACE_COUNT} faces one at least is trained on: hold out fewer"
+            )
+        return self
+
+    def recordable(self) -> int:
+        """Held-out images that can be recorded: one of each letter in each held-out face."""
+        return (self.letters + self.homoglyph_pairs) * self.held_faces
+
+    def held_out(self) -> int:
+        """All held-out images."""
+        return self.recordable() * self.held_renderings
 
 
 class FolderSource(Strict):
@@ -94,8 +113,8 @@ class KernelSamplingSettings(Strict):
     driving: Count | None = None
 
 
-class LowLossSettings(Strict):
-    """A narrower neighbourhood of the last checkpoint; else as the main runs."""
+class WideSettings(Strict):
+    """Other settings, at which minibatches heat chains far out; else as the main runs."""
 
     n_beta: Positive
     localization: Positive
@@ -142,8 +161,8 @@ class ImageRunSettings(Strict):
     early: tuple[int, ...] | None = None
     #: Draws of a chain about the earlier checkpoints.
     development_draws: int = Field(default=16, ge=4)
-    #: A kernel where the loss stays low, of the first sampling seed; null for none.
-    low_loss: LowLossSettings | None = None
+    #: A kernel of chains that leave the neighbourhood, of the first sampling seed; null for none.
+    wide: WideSettings | None = None
     #: Null where the training labels are not ours to flip.
     mislabel: MislabelSettings | None = None
     #: Other settings of the sampler, in ``make studies``; null for none.
@@ -159,6 +178,37 @@ class ImageRunSettings(Strict):
         kept = self.network.checkpoints if isinstance(self.network, VisionTrainingSettings) else ()
         if unknown := sorted(set(self.early or ()) - set(kept)):
             raise ValueError(f"early names {unknown}; checkpoints are kept at {list(kept)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        # Of a folder the stage counts them.
+        if not isinstance(self.source, GlyphSource):
+            return self
+        most, faces = self.source.recordable(), self.source.held_faces
+        if self.recorded > most or self.recorded % faces:
+            raise ValueError(
+                f"recorded is {self.recorded}; allowed are multiples of {faces} (held_faces) up to "
+                f"{most}, every letter in every held-out face: change it, or take more letters"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_judge(self) -> Self:
+        chosen, driving = self.mislabel, self.sampling.driving
+        if chosen is None:
+            return self
+        if driving is not None and driving < chosen.judged:
+            raise ValueError(
+                f"sampling.driving is {driving}; allowed are {chosen.judged} (mislabel.judged) and "
+                "more, since judged images are among those that drive the chains: raise it, or "
+                "lower mislabel.judged"
+            )
+        if isinstance(self.source, GlyphSource) and chosen.queries > self.source.held_out():
+            raise ValueError(
+                f"mislabel.queries is {chosen.queries}; allowed are 2 to {self.source.held_out()}, "
+                "the held-out images: lower it, or raise held_faces or held_renderings"
+            )
         return self
 
     def early_steps(self) -> tuple[int, ...]:

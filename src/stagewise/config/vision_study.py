@@ -23,9 +23,10 @@ class StudiedKernel(Strict):
 
     #: Name of its job, which its file has too.
     name: Name
-    #: Inverse temperature times samples, and strength of the pull back, that it was sampled with.
+    #: Inverse temperature times samples, strength of the pull back and step, of its sampling.
     n_beta: NonNegative
     localization: Positive
+    step_size: Positive
 
 
 class SensitivityStage(Strict):

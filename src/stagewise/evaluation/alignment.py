@@ -52,12 +52,14 @@ class Auroc(NamedTuple):
             negative) pairs with it.
         positives: Positive pairs.
         negatives: The other candidate pairs.
+        left: The area without each group of classes, for errors of differences.
     """
 
     value: float
     se: float
     positives: int
     negatives: int
+    left: Float[np.ndarray, " group"]
 
 
 class Agreement(NamedTuple):
@@ -186,33 +188,34 @@ def auroc(
     bins, size = 2 * place + equal, 2 * levels.size + 1
     groups = class_groups(labels)
     first, second = groups[rows], groups[columns]
-    every, left = np.bincount(bins, minlength=size), []
-    for one in range(groups.max() + 1):
+    every = np.bincount(bins, minlength=size)
+    left = np.empty(groups.max() + 1)
+    for one in range(left.size):
         gone = (first == one) | (second == one)
         rest = every - np.bincount(bins[gone[~hit]], minlength=size)
-        left.append(_area(rest, up[~gone[hit]]))
-    se = jackknife_error(np.array(left))
-    return Auroc(_area(every, up), se, positives, hit.size - positives)
+        left[one] = _area(rest, up[~gone[hit]])
+    area, negatives = _area(every, up), hit.size - positives
+    return Auroc(area, jackknife_error(left), positives, negatives, left)
 
 
-def spearman_error(
+def spearman_jackknife(
     similarity: Float[np.ndarray, "sample sample"],
     tree: Float[np.ndarray, "label label"],
     labels: Int[np.ndarray, " sample"],
     *,
     within_class: bool = False,
-) -> float:
-    """Jackknife error over groups of classes of `tree_alignment`'s statistic."""
+) -> tuple[float, Float[np.ndarray, " group"]]:
+    """Return `tree_alignment`'s statistic, and that without each group of classes."""
     rows, columns = np.triu_indices(len(labels), 1)
     near = _codes(similarity[rows, columns])
     leaf = _codes(np.round(tree, _TREE_DECIMALS))[labels[rows], labels[columns]]
     counted = np.ones(rows.size, bool) if within_class else labels[rows] != labels[columns]
     groups = class_groups(labels)
-    left = []
-    for one in range(groups.max() + 1):
+    left = np.empty(groups.max() + 1)
+    for one in range(left.size):
         kept = counted & (groups[rows] != one) & (groups[columns] != one)
-        left.append(_pearson(_midranks(near[kept]), _midranks(leaf[kept])))
-    return jackknife_error(np.array(left))
+        left[one] = _pearson(_midranks(near[kept]), _midranks(leaf[kept]))
+    return _pearson(_midranks(near[counted]), _midranks(leaf[counted])), left
 
 
 def same_label(labels: Int[np.ndarray, " sample"]) -> Bool[np.ndarray, "sample sample"]:

@@ -155,6 +155,21 @@ def kernel_alignment(
     return float((left * right).sum() / scale) if scale > small else float("nan")
 
 
+def cka_alignment(
+    one: Float[np.ndarray, "label label"],
+    tree: Float[np.ndarray, "label label"],
+    permutations: int,
+    seed: int,
+) -> Alignment:
+    """`kernel_alignment` of classes with a tree, and its null: which class stands at which leaf."""
+    rng = generator(seed, "alignment", "cka")
+    null = []
+    for _ in range(permutations):
+        order = rng.permutation(len(tree))
+        null.append(kernel_alignment(one, tree[np.ix_(order, order)]))
+    return summary(kernel_alignment(one, tree), np.array(null), len(tree))
+
+
 def _gram(features: Float[np.ndarray, "sample feature"]) -> Float[np.ndarray, "sample sample"]:
     values = features.astype(np.float64)
     values -= values.mean(axis=0)

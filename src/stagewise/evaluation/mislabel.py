@@ -13,8 +13,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata, spearmanr
 
 from stagewise.errors import SchemaError
+from stagewise.estimators.gates import familywise_z
 from stagewise.evaluation.curves import Summary, summarize
 from stagewise.evaluation.records import as_numbers, exact
+from stagewise.evaluation.vision_numbers import RATE
 
 SOURCE = "vision_mislabel"
 RESAMPLINGS = 200
@@ -33,6 +35,7 @@ class Judged(NamedTuple):
         variance: Nats².
         influence: Influence of judged images on the queries, and standard errors.
         pixels: Pictures of judged images and of queries, by id.
+        attrs: Attributes of the kernel's file, its diagnostics among them.
     """
 
     measured: xr.Dataset
@@ -40,6 +43,7 @@ class Judged(NamedTuple):
     variance: Float[np.ndarray, " sample"]
     influence: xr.Dataset
     pixels: Mapping[str, str]
+    attrs: Mapping[str, Any]
 
 
 def check(judged: Judged) -> None:
@@ -57,16 +61,20 @@ def check(judged: Judged) -> None:
         )
 
 
-def detectors(judged: Judged, neighbours: int) -> dict[str, Float[np.ndarray, " sample"]]:
-    """Return every detector's values."""
+def detectors(
+    judged: Judged, neighbours: int, rng: np.random.Generator
+) -> dict[str, Float[np.ndarray, " sample"]]:
+    """Return every detector's values; neighbours by symmetric noise are the null of the others."""
     measured = judged.measured
     given = measured["given"].values
     found = {name: measured[name].values for name in ("loss", "el2n", "self_gradient")}
     features = measured["penultimate"].values
+    noise = rng.normal(size=features.shape)
     return found | {
         "kernel_variance": judged.variance,
         "kernel_neighbours": disagreement(judged.correlation, given, neighbours),
         "penultimate_neighbours": disagreement(features, given, neighbours),
+        "random_neighbours": disagreement(noise + noise.T, given, neighbours),
         "cross_influence": judged.influence["value"].values.mean(axis=0),
         "ekfac": measured["ekfac"].values.mean(axis=0),
     }
@@ -100,11 +108,11 @@ def _area(value: np.ndarray, positive: np.ndarray) -> float:
     return float((total - count * (count + 1) / 2) / (count * (len(value) - count)))
 
 
-def detector_table(judged: Judged, neighbours: int, rng: Any) -> pd.DataFrame:
+def detector_table(judged: Judged, neighbours: int, rng: np.random.Generator) -> pd.DataFrame:
     """Return rows detector, value, se, n."""
     flipped = judged.measured["flipped"].values.astype(bool)
     rows = []
-    for name, value in detectors(judged, neighbours).items():
+    for name, value in detectors(judged, neighbours, rng).items():
         found = detection(value, flipped, rng)
         rows.append({"detector": name, "value": found.value, "se": found.se, "n": found.n})
     return pd.DataFrame(rows)
@@ -148,7 +156,11 @@ def _z(judged: Judged) -> np.ndarray:
 
 
 def mislabel_numbers(judged: Judged, table: pd.DataFrame, prefix: str) -> dict[str, dict[str, Any]]:
-    """Return the entries: detectors, and how influences agree."""
+    """Return the entries: detectors, how influences agree, and the judged kernel's own checks.
+
+    Rank correlations of influences are means over queries, n of them, each of another class as long
+    as there are classes; their errors are over queries too.
+    """
     summaries = {
         f"mislabel.auroc.{row.detector}": Summary(row.value, row.se, int(row.n))
         for row in table.itertuples(index=False)
@@ -172,4 +184,20 @@ def mislabel_numbers(judged: Judged, table: pd.DataFrame, prefix: str) -> dict[s
     summaries["influence.ekfac_seconds"] = exact(float(judged.measured.attrs["ekfac_seconds"]))
     summaries["mislabel.judged"] = exact(len(flipped))
     summaries["mislabel.flipped"] = exact(int(flipped.sum()))
-    return as_numbers(summaries, prefix, SOURCE)
+    summaries["mislabel.classes"] = exact(len(np.unique(judged.measured["given"].values)))
+    excess = {"mislabel.mean_excess": exact(float(judged.attrs["mean_excess"]))}
+    return {
+        **as_numbers(summaries | _checks(judged.attrs), prefix, SOURCE),
+        **as_numbers(excess, prefix, SOURCE, "nats"),
+    }
+
+
+def _checks(attrs: Mapping[str, Any]) -> dict[str, Summary]:
+    """Diagnostics of the judged kernel, as those of the other kernels are recorded."""
+    return {
+        "mislabel.rhat.max": exact(float(attrs["rhat_loss_max"])),
+        "mislabel.effective_draws.min": exact(float(attrs["ess_product_min"])),
+        "mislabel.chains_dropped": exact(int(attrs["chains_dropped"])),
+        "mislabel.drift.max_z": exact(float(attrs["drift_max_z"])),
+        "mislabel.drift.bound": exact(familywise_z(int(attrs["drift_entries"]), RATE, 1)),
+    }

@@ -16,13 +16,15 @@ from jaxtyping import Bool, Float, Int
 from stagewise.errors import SchemaError
 from stagewise.evaluation.alignment import (
     Alignment,
+    Auroc,
     auroc,
     class_means,
     nearest_neighbour_agreement,
-    spearman_error,
+    spearman_jackknife,
     tree_alignment,
 )
-from stagewise.evaluation.alignment_clusters import cluster_alignment, kernel_alignment
+from stagewise.evaluation.alignment_clusters import cka_alignment, cluster_alignment
+from stagewise.evaluation.alignment_errors import jackknife_error
 from stagewise.evaluation.taxonomy import (
     Ancestry,
     ancestor_at_depth,
@@ -126,20 +128,32 @@ def relation_rows(
     similarity: Similarity, of: Layout, names: tuple[str, ...] | None = None
 ) -> list[dict]:
     """AUROC of each relation against pairs that share nothing, with an error over classes."""
-    found = []
+    return [
+        {"relation": name, "value": one.value, "se": one.se, "positives": one.positives}
+        for name, one in _areas(similarity, of, names).items()
+    ]
+
+
+def _areas(similarity: Similarity, of: Layout, names: tuple[str, ...] | None) -> dict[str, Auroc]:
+    found = {}
     for name in names or tuple(of.relations):
-        if name not in of.relations:
-            continue
-        positive = of.relations[name]
-        result = auroc(similarity, positive, of.labels, positive | of.unrelated)
-        found.append(
-            {
-                "relation": name,
-                "value": result.value,
-                "se": result.se,
-                "positives": result.positives,
-            }
-        )
+        if name in of.relations:
+            positive = of.relations[name]
+            found[name] = auroc(similarity, positive, of.labels, positive | of.unrelated)
+    return found
+
+
+def scores(similarity: Similarity, of: Layout) -> dict[str, tuple[float, np.ndarray]]:
+    """AUROC by relation, and rank correlation with the tree by scope; each also without classes.
+
+    Returns:
+        Value, and the values without each group of classes (group), which are the same groups for
+        every similarity: a difference of two similarities has the `jackknife_error` of theirs.
+    """
+    found = {name: (one.value, one.left) for name, one in _areas(similarity, of, None).items()}
+    tree = of.similarity[TREES[0]]
+    for scope, within in (("tree", True), ("tree, other classes", False)):
+        found[scope] = spearman_jackknife(similarity, tree, of.labels, within_class=within)
     return found
 
 
@@ -159,14 +173,14 @@ def alignment_rows(similarity: Similarity, of: Layout, permutations: int, seed: 
                 seed=seed,
                 within_class=within,
             )
-            se = spearman_error(similarity, tree, of.labels, within_class=within)
-            row = {"measure": "spearman", "tree": name, "scope": scope, "se": se}
-            found.append(row | _null(result))
+            _, left = spearman_jackknife(similarity, tree, of.labels, within_class=within)
+            row = {"measure": "spearman", "tree": name, "scope": scope}
+            found.append(row | {"se": jackknife_error(left)} | _null(result))
         means = class_means(similarity, of.labels)
         np.fill_diagonal(means, np.where(np.isnan(np.diag(means)), 1.0, np.diag(means)))
-        value = kernel_alignment(means, tree)
-        rest = dict.fromkeys(("se", "null", "null_sd", "p"), np.nan)
-        found.append({"measure": "cka", "tree": name, "scope": "all", "value": value, **rest})
+        result = cka_alignment(means, tree, permutations, seed)
+        row = {"measure": "cka", "tree": name, "scope": "all", "se": np.nan}
+        found.append(row | _null(result))
     return found
 
 

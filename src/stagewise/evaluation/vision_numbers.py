@@ -12,7 +12,7 @@ from stagewise.evaluation.alignment import spearman
 from stagewise.evaluation.curves import Summary, summarize
 from stagewise.evaluation.records import as_numbers, exact
 from stagewise.evaluation.vision import Layout
-from stagewise.evaluation.vision_tables import KERNEL, LOW_LOSS, PRIOR, Sources
+from stagewise.evaluation.vision_tables import KERNEL, PRIOR, WIDE, Sources
 
 SOURCE = "vision_tables"
 #: Rate at which the bounds of the null and of the drift are passed by chance.
@@ -33,6 +33,7 @@ def run_numbers(
     numbers |= _accuracy(training, of)
     numbers |= _alignment(tables["vision_alignment"])
     numbers |= _relations(tables["vision_relations"])
+    numbers |= _leads(tables["vision_leads"])
     numbers |= _depths(tables["vision_depths"])
     numbers |= _draws(tables["vision_draws"])
     numbers |= _early(tables["vision_early"])
@@ -77,11 +78,11 @@ def _alignment(table: pd.DataFrame) -> Found:
         name += "" if scope == "all" else f".{scope}"
         key = f"alignment.{measure}{name}.{method}"
         found[key] = (_over_seeds(rows), "")
+        found[f"{key}_null"] = (summarize(rows["null"].to_numpy()), "")
+        found[f"{key}_p"] = (exact(float(rows["p"].max())), "")
         if measure == "spearman":
             # What another choice of classes would change, beside the sampling.
             found[f"{key}_class_se"] = (exact(float(rows["se"].mean())), "")
-            found[f"{key}_null"] = (summarize(rows["null"].to_numpy()), "")
-            found[f"{key}_p"] = (exact(float(rows["p"].max())), "")
     return found
 
 
@@ -95,6 +96,16 @@ def _relations(table: pd.DataFrame) -> Found:
             found[f"{key}.class_se"] = (exact(float(rows["se"].mean())), "")
             found[f"pairs.{_word(str(relation))}"] = (exact(int(rows["positives"].iloc[0])), "")
     return found
+
+
+def _leads(table: pd.DataFrame) -> Found:
+    return {
+        f"lead.{_word(row.quantity.replace(',', ''))}.{row.method}": (
+            Summary(float(row.value), float(row.se), 0),
+            "",
+        )
+        for row in table.itertuples(index=False)
+    }
 
 
 def _depths(table: pd.DataFrame) -> Found:
@@ -156,13 +167,14 @@ def _agreement(found: Sources) -> Found:
 
 
 def _checks(kernels: Sequence[xr.Dataset]) -> Found:
-    """Diagnostics of the main runs, of all kernels together, and of two by name."""
+    """Diagnostics of the main runs, of all kernels together, and of the others by name."""
     main = [one for one in kernels if str(one.attrs["name"]).startswith("main_")]
     spread = [float(np.median(one["se"].values)) for one in main]
     found = _diagnostics(main)
     found |= {f"kernels.{key}": one for key, one in _diagnostics(kernels).items()}
     for one in kernels:
-        if (name := str(one.attrs["name"])) in (LOW_LOSS, PRIOR):
+        name = str(one.attrs["name"])
+        if name in (WIDE, PRIOR) or name.startswith("early_"):
             found[f"{name}.mean_excess"] = (exact(float(one.attrs["mean_excess"])), "nats")
             found[f"{name}.rhat.max"] = (exact(float(one.attrs["rhat_loss_max"])), "")
     return found | {

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Float
 
 from stagewise.config.vision_study import StudiedKernel
 from stagewise.errors import SchemaError
@@ -14,7 +13,13 @@ from stagewise.estimators.gates import familywise_z
 from stagewise.evaluation.alignment import spearman
 from stagewise.evaluation.curves import Summary, summarize
 from stagewise.evaluation.records import exact
-from stagewise.evaluation.vision import Layout, alignment_rows, depth_rows, relation_rows
+from stagewise.evaluation.vision import (
+    Layout,
+    Similarity,
+    alignment_rows,
+    depth_rows,
+    relation_rows,
+)
 from stagewise.evaluation.vision_numbers import RATE
 from stagewise.evaluation.vision_tables import FOLLOWED, matrix_of
 
@@ -65,36 +70,41 @@ def sensitivity_table(found: Studied, grid: Sequence[StudiedKernel], of: Layout)
     """Rows kind, job, n_beta, localization, draws, quantity, value, se.
 
     Quantities: ``auroc <relation>`` with its error over classes, ``agreement``, the rank
-    correlation with the mean of the main kernels (of a main kernel: with the mean of the others),
-    and `CHECKS`.
-    Of the long kernel a row for each number of its first draws.
+    correlation with the mean of the main kernels of other sampling seeds, and `CHECKS`. The grid
+    and the long kernel are of the first seed, and share its noise.
+    Of the long kernel a row for each number of its draws.
     """
     main = {name: matrix_of(one, "kernel") for name, one in found.main.items()}
-    pooled = np.mean(list(main.values()), axis=0)
+    first = next(iter(main))
     rows: list[dict] = []
     for name, one in found.main.items():
-        rest = [value for other, value in main.items() if other != name]
         tags = {"kind": "main", "job": name, "n_beta": np.nan, "localization": np.nan}
-        rows += _rows(one, "kernel", of, np.mean(rest, axis=0) if rest else None, tags)
+        rows += _rows(one, "kernel", of, _others(main, name), tags)
     for cell in grid:
         tags = {"kind": "grid", "job": cell.name, "n_beta": cell.n_beta}
-        tags["localization"] = cell.localization
-        rows += _rows(found.of(cell.name), "kernel", of, pooled, tags)
+        tags |= {"localization": cell.localization, "step_size": cell.step_size}
+        rows += _rows(found.of(cell.name), "kernel", of, _others(main, first), tags)
     if found.long is not None:
         tags = {"kind": LONG, "job": LONG, "n_beta": np.nan, "localization": np.nan}
         for method in found.long["method"].values.astype(str):
-            rows += _rows(found.long, method, of, pooled, tags)
+            rows += _rows(found.long, method, of, _others(main, first), tags)
     return pd.DataFrame(rows)
+
+
+def _others(main: Mapping[str, Similarity], name: str) -> Similarity | None:
+    """Return the mean of the main kernels but one, None where there is no other."""
+    rest = [value for other, value in main.items() if other != name]
+    return np.mean(rest, axis=0) if rest else None
 
 
 def _rows(
     one: xr.Dataset,
     method: str,
     of: Layout,
-    other: Float[np.ndarray, "sample sample"] | None,
+    other: Similarity | None,
     tags: Mapping[str, object],
 ) -> list[dict]:
-    """Return the rows of one matrix of a file: of all draws, or of the first ones alone."""
+    """Return the rows of one matrix of a file: of all draws, or of a part of them."""
     value = matrix_of(one, method)
     part = method.rpartition("_")[2]
     draws = int(part) if part.isdigit() else int(one.attrs["draws"])
@@ -134,7 +144,7 @@ def _cells(grid: pd.DataFrame) -> dict[str, Summary]:
     """Return all that is known of each cell, in the order of the grid."""
     numbers = {}
     for place, (_, rows) in enumerate(grid.groupby("job", sort=False)):
-        for name in ("n_beta", "localization"):
+        for name in ("n_beta", "localization", "step_size"):
             numbers[f"grid.cell{place}.{name}"] = exact(float(rows[name].iloc[0]))
         for row in rows.itertuples(index=False):
             found = Summary(float(row.value), float(row.se), 0)
@@ -173,7 +183,7 @@ def _long(
     numbers = {}
     for row in own.itertuples(index=False):
         found = Summary(float(row.value), float(row.se), 0)
-        numbers[f"long.first{row.draws}.{_key(row.quantity)}"] = found
+        numbers[f"long.part{row.draws}.{_key(row.quantity)}"] = found
         if row.draws == most:
             numbers[f"long.{_key(row.quantity)}"] = found
     numbers["long.draws"] = exact(int(most))

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from stagewise.errors import SchemaError
 from stagewise.evaluation.alignment import class_means
+from stagewise.evaluation.alignment_errors import jackknife_error
 from stagewise.evaluation.taxonomy import ancestor_at_depth
 from stagewise.evaluation.vision import (
     Layout,
@@ -19,12 +20,13 @@ from stagewise.evaluation.vision import (
     alignment_rows,
     depth_rows,
     relation_rows,
+    scores,
     tagged,
 )
 from stagewise.storage import images as images_file
 
 #: Methods of the pooled comparison, as figures order them.
-KERNEL, PRIOR, LOW_LOSS = "kernel", "prior", "low_loss"
+KERNEL, PRIOR, WIDE = "kernel", "prior", "wide"
 #: Relations whose development is followed.
 FOLLOWED = ("same class", "other diacritic", "other case", "same parent", "same script")
 NEIGHBOURS, QUERIES = 6, 10
@@ -36,10 +38,11 @@ class Sources(NamedTuple):
 
     Attributes:
         main: Kernels by sampling seed.
-        others: Kernels of other laws by method: of independent draws without data, and of a
-            low-loss neighbourhood where there is one.
-        parts: Kernels of the first draws of a chain alone, by seed and draws.
+        others: Kernels of other chains by method: of independent draws without data, and of
+            heated chains where there are any.
+        parts: Kernels of fewer draws of every chain, evenly spread, by seed and draws.
         early: Kernels by step of the earlier checkpoints.
+        early_draws: How many draws of a chain these are of.
         baselines: Other similarities at the last checkpoint, by method.
         early_features: Similarities of penultimate features by step.
         step: The last checkpoint's.
@@ -49,6 +52,7 @@ class Sources(NamedTuple):
     others: Mapping[str, Similarity]
     parts: Mapping[tuple[int, int], Similarity]
     early: Mapping[int, Similarity]
+    early_draws: int
     baselines: Mapping[str, Similarity]
     early_features: Mapping[int, Similarity]
     step: int
@@ -73,6 +77,7 @@ def sources(
         SchemaError: A file is of other images, or a kind of file is missing.
     """
     main, parts, early, others = {}, {}, {}, {}
+    early_draws = 0
     for one in [*kernels, *similarities]:
         if one["sample"].values.astype(str).tolist() != list(ids):
             raise SchemaError(
@@ -89,7 +94,8 @@ def sources(
             parts[int(number), int(one.attrs["draws"])] = main[int(number)]
         elif kind == "early":
             early[int(number)] = matrix_of(one, "kernel")
-        elif name in (PRIOR, LOW_LOSS):
+            early_draws = int(one.attrs["draws"])
+        elif name in (PRIOR, WIDE):
             others[name] = matrix_of(one, "kernel")
     last = max(similarities, key=lambda one: int(one.attrs["step"]))
     if PRIOR not in others or not main:
@@ -97,7 +103,7 @@ def sources(
     features = {int(one.attrs["step"]): matrix_of(one, "penultimate") for one in similarities}
     step = int(last.attrs["step"])
     baselines = {name: matrix_of(last, name) for name in last["method"].values.astype(str)}
-    return Sources(main, others, parts, early, baselines, features, step)
+    return Sources(main, others, parts, early, early_draws, baselines, features, step)
 
 
 def matrix_of(one: xr.Dataset, method: str) -> Similarity:
@@ -120,6 +126,24 @@ def comparison_tables(
     return {f"vision_{name}": pd.concat(rows, ignore_index=True) for name, rows in parts.items()}
 
 
+def lead_table(of: Layout, found: Sources) -> pd.DataFrame:
+    """How far the kernel is ahead of each other method: rows quantity, method, value, se.
+
+    Of the mean over the sampling seeds. The same classes are left out of both, so that the error is
+    one of the difference (of the letters that are alike for both nothing is left).
+    """
+    kernels = [scores(value, of) for value in found.main.values()]
+    rows = []
+    for method, similarity in {**found.others, **found.baselines}.items():
+        for quantity, (value, left) in scores(similarity, of).items():
+            own = [one[quantity] for one in kernels]
+            lead = np.mean([one[0] for one in own]) - value
+            error = jackknife_error(np.mean([one[1] for one in own], axis=0) - left)
+            tags = {"quantity": quantity, "method": method}
+            rows.append({**tags, "value": float(lead), "se": error})
+    return pd.DataFrame(rows)
+
+
 def draws_table(of: Layout, found: Sources, chains: int) -> pd.DataFrame:
     """AUROC of relations against the draws that the kernel is made of."""
     rows = [
@@ -137,8 +161,14 @@ def _most(found: Sources) -> int:
 
 
 def early_table(of: Layout, found: Sources) -> pd.DataFrame:
-    """AUROC of relations by kernel and by features over training."""
-    kernels = {**found.early, found.step: next(iter(found.main.values()))}
+    """AUROC of relations by kernel and by features over training.
+
+    The last checkpoint's kernel is the first sampling seed's, of as many draws as the earlier ones
+    where there is one of so many, so that more draws are not taken for more training.
+    """
+    seed, whole = next(iter(found.main.items()))
+    last = found.parts.get((seed, found.early_draws), whole)
+    kernels = {**found.early, found.step: last}
     rows = []
     for method, by_step in ((KERNEL, kernels), ("penultimate", found.early_features)):
         for step, value in sorted(by_step.items()):

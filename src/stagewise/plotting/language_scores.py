@@ -63,7 +63,6 @@ def draw_divergences(ax: Axes, scores: pd.DataFrame) -> None:
     for name, look in DIVERGENCES.items():
         for _, rows in select(scores, quantity=name).groupby("seed"):
             draw_band(ax, rows, look)
-    ax.set_ylim(bottom=0)
 
 
 def draw_patterns(ax: Axes, scores: pd.DataFrame) -> None:
@@ -72,7 +71,6 @@ def draw_patterns(ax: Axes, scores: pd.DataFrame) -> None:
         for _, rows in select(scores, quantity=name).groupby("seed"):
             best = rows.groupby("step")["value"].max()
             ax.plot(best.index, best, color=look.colour, linestyle=look.line, linewidth=0.8)
-    ax.set_ylim(bottom=0)
 
 
 def draw_language_scores(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -90,7 +88,14 @@ def draw_language_scores(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> 
     for row, label in enumerate(_ROWS):
         axes[row, 0].set_ylabel(label)
     for row, looks in ((2, DIVERGENCES), (3, PATTERNS)):
-        axes[row, -1].legend(handles=[line_handle(look) for look in looks.values()])
+        # Runs share the scale. A limit set before all are drawn would cut off the later ones.
+        axes[row, 0].set_ylim(bottom=0)
+        axes[row, -1].legend(
+            handles=[line_handle(look) for look in looks.values()],
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),  # beside the panel: curves of some run fill any corner
+            borderaxespad=0,
+        )
     figure.align_ylabels(axes[:, 0])
     shown = present(CLASS_LOOKS, select(scores, quantity="loss")["group"])
     handles = [line_handle(CLASS_LOOKS[name]) for name in shown]

@@ -90,11 +90,15 @@ def draw_interval(ax: Axes, x: float, row: pd.Series, look: Look, *, across: boo
 
 
 def draw_methods_down(ax: Axes, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:
-    """Draws one interval for each method, one below the other, names at the left."""
+    """Draws one interval for each method, one below the other, names at the left.
+
+    A method that ``rows`` lack keeps its line: panels share names, whichever methods each of them
+    has.
+    """
     own = rows.set_index("method")
-    names = [name for name in looks if name in own.index]
-    for place, name in enumerate(names):
-        draw_interval(ax, place, own.loc[name], looks[name], across=True)
-    ax.set_yticks(range(len(names)), [looks[name].label for name in names])
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    for place, (name, look) in enumerate(looks.items()):
+        if name in own.index:
+            draw_interval(ax, place, own.loc[name], look, across=True)
+    ax.set_yticks(range(len(looks)), [look.label for look in looks.values()])
+    ax.set_ylim(len(looks) - 0.5, -0.5)
     ax.axvline(0.0, color=palette.GREY, linewidth=0.5, zorder=0)

@@ -54,7 +54,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "vision_map": "run step id x y zoom",
             "vision_matrix": "run method row column group value",
             "vision_neighbours": "run method query rank neighbour related",
-            "vision_sensitivity": "run kind job n_beta localization draws quantity value se",
+            "vision_sensitivity": "run kind job n_beta localization step_size draws"
+            " quantity value se",
             "vision_long": "run kind job n_beta localization draws quantity value se",
             "vision_detectors": "run detector value se n",
             "retraining_lds": "problem alpha method value low high",

@@ -81,7 +81,6 @@ def draw_negative_curvature(ax: Axes, table: pd.DataFrame) -> None:
             alpha=0.7,
             label=CURVATURE.label if index == 0 else None,
         )
-    ax.set_ylim(bottom=0, top=max(1.1, ax.get_ylim()[1]))
 
 
 def draw_toy_diagnostics(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -97,9 +96,11 @@ def draw_toy_diagnostics(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> 
         draw_negative_curvature(axes[4, column], rows)
         axes[0, column].axhline(1.01, color=palette.GREY, linewidth=0.5, linestyle=":")
         axes[0, column].set_title(f"{tree} tree")
-        axes[1, column].set_ylim(bottom=0)
-        axes[2, column].set_ylim(bottom=0)
         axes[4, column].set_xlabel(STEP_LABEL)
+    # Trees share the scale. A limit set before all are drawn would cut off the later ones.
+    for ax in axes[[1, 2, 4], 0]:
+        ax.set_ylim(bottom=0)
+    axes[4, 0].set_ylim(top=max(1.1, axes[4, 0].get_ylim()[1]))
     labels = (
         "R-hat, largest",
         "bulk ESS,\nsmallest",

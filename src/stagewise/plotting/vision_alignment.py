@@ -1,25 +1,28 @@
 """How similarities of images agree with the taxonomy, against draws, and as a matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.optimize import isotonic_regression
 
 from stagewise.plotting import palette
 from stagewise.plotting.marks import legend_above, select
 from stagewise.plotting.vision_looks import METHODS, bare, main_run, signed_colours
 
 _OFFSET = 0.12
+#: Least distance of names beside a panel, as a share of its height: two lines of their text.
+_LINES = 0.12
 
 
 def draw_vision_alignment(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
     """Fills ``figure``: relations and depths by method, and relations against draws."""
     relations, depths = (main_run(tables[f"vision_{name}"]) for name in ("relations", "depths"))
     draws = main_run(tables["vision_draws"])
-    axes = figure.subplots(1, 3, width_ratios=[1.5, 1.1, 1.0])
+    axes = figure.subplots(1, 3, width_ratios=[1.5, 1.25, 0.85])
     draw_relations(axes[0], relations)
     draw_depths(axes[1], depths, "neighbour")
     axes[1].set_ylabel("nearest image of another class\nshares the label")
@@ -92,28 +95,49 @@ def draw_depths(ax: Axes, rows: pd.DataFrame, measure: str) -> None:
 
 
 def draw_draws(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draws AUROC against draws: each seed, and all of them together as stars."""
+    """Draws AUROC against draws: each seed, and all of them together as stars, named at the right.
+
+    Args:
+        ax: Axes to draw on.
+        rows: Rows seed, draws, relation, value; without a seed where all are together.
+    """
     colours = (palette.BLACK, palette.BLUE, palette.VERMILLION, palette.GREEN, palette.PURPLE)
-    groups = rows.groupby("relation", sort=False)
-    for index, (colour, (relation, own)) in enumerate(zip(colours, groups, strict=False)):
+    names = []
+    for colour, (relation, own) in zip(colours, rows.groupby("relation", sort=False), strict=False):
         for _, one in own.dropna(subset=["seed"]).groupby("seed"):
             one = one.sort_values("draws")
             ax.plot(one["draws"], one["value"], color=colour, linewidth=0.8, marker="o", ms=1.8)
         pooled = own[own["seed"].isna()]
         ax.plot(pooled["draws"], pooled["value"], color=colour, marker="*", linestyle="none", ms=5)
+        names.append((pooled["value"].iloc[0], str(relation), colour))
+    ax.axhline(0.5, color=palette.GREY, linewidth=0.5, zorder=0)
+    low, high = ax.get_ylim()  # of everything that is drawn: what comes later would change it
+    places = apart([value for value, _, _ in names], _LINES * (high - low))
+    for place, (_, relation, colour) in zip(places, names, strict=True):
         ax.annotate(
-            str(relation),
-            (pooled["draws"].iloc[0], pooled["value"].iloc[0]),
-            xytext=(-3, -8 if index % 2 else 4),  # names of close lines lie on two sides
+            relation.replace(" ", "\n", 1),
+            (1, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(2, 0),
             textcoords="offset points",
             fontsize=6,
-            ha="right",
+            va="center",
             color=colour,
+            annotation_clip=False,
         )
-    ax.axhline(0.5, color=palette.GREY, linewidth=0.5, zorder=0)
     ax.set_xscale("log")
+    ax.margins(x=0.06)  # whole stars
     ax.set_xlabel("draws")
     ax.set_ylabel("AUROC, loss kernel")
+
+
+def apart(values: Sequence[float], gap: float) -> np.ndarray:
+    """Returns the places nearest to ``values`` that lie ``gap`` apart, in the same order."""
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(len(values))
+    places = np.empty(len(values))
+    places[order] = isotonic_regression(np.asarray(values, float)[order] - steps).x + steps
+    return places
 
 
 def draw_vision_clusters(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:

@@ -19,7 +19,7 @@ from stagewise.plotting.palette import Look
 METHODS: Mapping[str, Look] = MappingProxyType(
     {
         "kernel": Look(palette.BLACK, "-", "o", "loss kernel"),
-        "low_loss": Look(palette.VERMILLION, "-", "P", "loss kernel at low loss"),
+        "wide": Look(palette.VERMILLION, "-", "P", "loss kernel of heated chains"),
         "prior": Look(palette.ORANGE, ":", "D", "without data (nβ = 0)"),
         "gradient": Look(palette.GREEN, "--", "^", "gradients"),
         "penultimate": Look(palette.BLUE, "-", "s", "penultimate features"),
@@ -36,6 +36,7 @@ DETECTORS: Mapping[str, str] = MappingProxyType(
         "kernel_variance": "kernel: self-variance",
         "kernel_neighbours": "kernel: neighbours' labels",
         "penultimate_neighbours": "features: neighbours' labels",
+        "random_neighbours": "random similarity: neighbours' labels",
         "cross_influence": "kernel: harm to held-out images",
         "ekfac": "EK-FAC: harm to held-out images",
     }

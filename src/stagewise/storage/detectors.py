@@ -25,7 +25,7 @@ DETECTORS = Schema(
         "penultimate": (("sample", "partner"), "f"),
         # EK-FAC's influence in the sense of the Bayesian one: negative helps.
         "ekfac": (("query", "sample"), "f"),
-        # Cosine of gradients, sign turned: negative helps.
+        # -g_q · g_i, the influence's limit for small moves: negative helps.
         "gradient": (("query", "sample"), "f"),
     },
     coords={"sample": (("sample",), "U"), "query": (("query",), "U")},

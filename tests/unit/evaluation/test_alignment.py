@@ -15,17 +15,19 @@ from stagewise.evaluation.alignment import (
     nearest_neighbour_agreement,
     same_label,
     spearman,
-    spearman_error,
+    spearman_jackknife,
     tree_alignment,
 )
 from stagewise.evaluation.alignment_clusters import (
     average_linkage,
+    cka_alignment,
     cluster_alignment,
     kernel_alignment,
     linear_cka,
     normalised_mutual_information,
     purity,
 )
+from stagewise.evaluation.alignment_errors import jackknife_error
 from stagewise.evaluation.feature_similarity import cosine_similarity, negative_distance
 
 CLASSES = 12
@@ -180,8 +182,11 @@ def test_the_error_of_a_rank_correlation_leaves_out_classes():
         leaves = TREE[np.ix_(LABELS[rest], LABELS[rest])]
         left.append(spearmanr(pairs(similarity[np.ix_(rest, rest)]), pairs(leaves)).statistic)
     expected = math.sqrt(11 / 12 * np.sum((np.array(left) - np.mean(left)) ** 2))
-    found = spearman_error(similarity, TREE, LABELS, within_class=True)
-    assert found == pytest.approx(expected, rel=1e-9)
+    value, found = spearman_jackknife(similarity, TREE, LABELS, within_class=True)
+    assert jackknife_error(found) == pytest.approx(expected, rel=1e-9)
+    assert value == pytest.approx(
+        spearmanr(pairs(similarity), pairs(TREE[np.ix_(LABELS, LABELS)])).statistic
+    )
 
 
 def test_the_jackknife_covers_the_spread_over_classes():
@@ -301,6 +306,17 @@ def test_linear_cka_is_its_definition_and_blind_to_rotation_and_scale():
     assert linear_cka(x, 7 * x @ turn + 1) == pytest.approx(1)
     assert kernel_alignment(x @ x.T, y @ y.T) == pytest.approx(expected, rel=1e-9)
     assert math.isnan(kernel_alignment(np.ones((4, 4)), np.eye(4)))
+
+
+def test_the_null_of_cka_permutes_classes():
+    """A noisy copy of the tree passes all permutations; a kernel of noise passes about half."""
+    noise = np.random.default_rng(1).standard_normal((2, *TREE.shape))
+    noise = (noise + noise.swapaxes(1, 2)) / 2
+    planted = cka_alignment(TREE + noise[0] / 20, TREE, 99, seed=0)
+    assert planted.p == 1 / 100
+    assert planted.value > 0.9 > planted.null_mean
+    # Two-sided at 1e-2 of a p that is uniform on its hundred values.
+    assert 0.005 < cka_alignment(noise[1], TREE, 99, seed=0).p < 0.995
 
 
 @pytest.mark.parametrize(

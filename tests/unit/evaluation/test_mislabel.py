@@ -7,6 +7,7 @@ place, a conflict that noise makes, files of other images.
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import norm
 
 from stagewise.errors import SchemaError
 from stagewise.evaluation.mislabel import (
@@ -24,6 +25,15 @@ COUNT, QUERIES = 12, 3
 SAMPLE = [f"train/{place}" for place in range(COUNT)]
 QUERY = [f"held/{place}" for place in range(QUERIES)]
 FLIPPED = np.arange(COUNT) % 3 == 0
+#: Of the kernel's file, no two alike, so that one in another's place shows.
+ATTRS = {
+    "mean_excess": 0.1,
+    "rhat_loss_max": 1.2,
+    "ess_product_min": 34.0,
+    "chains_dropped": 2,
+    "drift_max_z": 1.7,
+    "drift_entries": 8,
+}
 
 
 def judged() -> Judged:
@@ -55,7 +65,7 @@ def judged() -> Judged:
         coords={"sample": SAMPLE, "query": QUERY},
     )
     pixels = {name: "1:x" for name in (*SAMPLE, *QUERY)}
-    return Judged(measured, kernel, rng.random(COUNT), influence, pixels)
+    return Judged(measured, kernel, rng.random(COUNT), influence, pixels, ATTRS)
 
 
 def test_area_is_that_of_scikit_learn_with_ties() -> None:
@@ -85,7 +95,7 @@ def test_a_detector_that_knows_is_told_from_one_that_has_it_backwards() -> None:
 
 def test_harm_is_the_mean_influence_over_queries() -> None:
     one = judged()
-    found = detectors(one, 2)
+    found = detectors(one, 2, np.random.default_rng(0))
     np.testing.assert_allclose(found["cross_influence"], one.influence["value"].values.mean(0))
     np.testing.assert_array_equal(found["kernel_variance"], one.variance)
 
@@ -118,12 +128,51 @@ def test_conflicts_are_resolved_influences_of_another_sign() -> None:
     assert found["vision.influence.helpful"]["value"] == pytest.approx((values < 0).mean())
 
 
-@pytest.mark.parametrize("name", ["loss", "el2n", "self_gradient", "kernel_variance", "ekfac"])
+@pytest.mark.parametrize(
+    "name", ["loss", "el2n", "self_gradient", "kernel_variance", "ekfac", "random_neighbours"]
+)
 def test_numbers_have_every_detector(name: str) -> None:
     one = judged()
     found = mislabel_numbers(one, detector_table(one, 2, np.random.default_rng(0)), "vision")
     assert found[f"vision.mislabel.auroc.{name}"]["se"] is not None
     assert found["vision.mislabel.flipped"]["value"] == int(FLIPPED.sum())
+
+
+def test_numbers_have_the_kernels_own_checks() -> None:
+    """Catches an attribute under another's name, a bound of two sides, and a lost unit."""
+    one = judged()
+    found = mislabel_numbers(one, detector_table(one, 2, np.random.default_rng(0)), "vision")
+    values = {key.removeprefix("vision.mislabel."): entry["value"] for key, entry in found.items()}
+    assert values["mean_excess"] == 0.1
+    assert found["vision.mislabel.mean_excess"]["unit"] == "nats"
+    assert (values["rhat.max"], values["effective_draws.min"]) == (1.2, 34.0)
+    assert (values["chains_dropped"], values["drift.max_z"]) == (2, 1.7)
+    assert values["drift.bound"] == pytest.approx(norm.isf(0.05 / 8))
+    assert values["classes"] == 2
+    assert found["vision.influence.spearman.ekfac"]["n"] == QUERIES
+
+
+def test_random_neighbours_know_nothing_and_come_from_the_seed() -> None:
+    """Catches noise that sees labels, and noise of no seed.
+
+    Without knowledge the area of 900 images, 300 flipped, has a standard deviation of
+    sqrt(901 / (12 · 300 · 600)) = 0.0204, less with ties: four of these are allowed.
+    """
+    count, rng = 900, np.random.default_rng(5)
+    one = judged()
+    flipped, given = np.arange(count) % 3 == 0, np.arange(count) // 30
+    variables = {
+        **{name: ("sample", rng.random(count)) for name in ("loss", "el2n", "self_gradient")},
+        "given": ("sample", given),
+        "penultimate": (("sample", "partner"), np.zeros((count, count), np.float32)),
+        "ekfac": (("query", "sample"), np.zeros((1, count))),
+    }
+    influence = xr.Dataset({"value": variables["ekfac"]})
+    many = Judged(xr.Dataset(variables), np.eye(count), np.ones(count), influence, {}, one.attrs)
+    values = [detectors(many, 40, np.random.default_rng(9))["random_neighbours"] for _ in range(2)]
+    np.testing.assert_array_equal(*values)
+    area = detection(values[0], flipped, np.random.default_rng(1)).value
+    assert abs(area - 0.5) < 4 * 0.0204
 
 
 def test_files_of_other_images_are_refused() -> None:

@@ -279,6 +279,20 @@ def test_diagnostics_draw_the_curvature_of_each_seed_and_its_limit(
     assert len(curves(axes[3, 0], palette.SKY)) == 1, "the law's LLC has holes"
 
 
+def test_no_diagnostic_leaves_its_panel_where_a_later_tree_is_larger(tables: Tables) -> None:
+    table = tables["toy_diagnostics"]
+    later = table["tree"] == TREES[-1]
+    larger = table.assign(value=table["value"].where(~later, 3 * table["value"] + 2))
+    figure = Figure()
+    FIGURES["toy_diagnostics"].draw(figure, {"toy_diagnostics": larger})
+    for row in (1, 2, 4):
+        first, *_, last = np.reshape(figure.axes, (5, len(TREES)))[row]
+        low, high = first.get_ylim()
+        assert low == 0
+        largest = max(np.nanmax(line.get_ydata()) for line in (*first.lines, *last.lines))
+        assert largest < high, row
+
+
 def test_sweep_has_a_row_of_panels_for_each_relaxation(tables: Tables) -> None:
     sweep = tables["toy_sweep"]
     finer = sweep.assign(relaxation=0.01, step_size=0.01 / sweep["localization"])

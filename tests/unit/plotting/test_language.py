@@ -98,6 +98,22 @@ def test_scores_have_a_column_for_each_run(drawn: Draw, tables: Tables) -> None:
     np.testing.assert_allclose(best, MEASURED / 1000)
 
 
+def test_no_curve_leaves_its_panel_where_a_later_run_is_larger(tables: Tables) -> None:
+    scores = tables["language_scores"]
+    later = scores["run"] == "text"
+    largest = scores[~later].assign(run="text", value=3 * scores[~later]["value"])
+    drawn = {"language_scores": pd.concat([scores[~later], largest])}
+    figure = Figure()
+    FIGURES["language_scores"].draw(figure, drawn | {"language_claims": tables["language_claims"]})
+    axes = np.reshape(figure.axes, (4, 2))
+    for ax in axes[2:].flat:
+        low, high = ax.get_ylim()
+        assert low == 0
+        assert (
+            max(np.max(line.get_ydata()) for line in ax.lines if len(line.get_ydata()) > 2) < high
+        )
+
+
 def test_llc_draws_all_tokens_for_every_seed(drawn: Draw) -> None:
     axes = np.reshape(drawn("language_llc").axes, (2, 2))
     for ax in axes[0]:

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stagewise.plotting.catalogue import FIGURES
 from stagewise.plotting.marks import select
 from stagewise.plotting.retraining_looks import METHODS, looks_of
 from support.retraining_tables import ALPHAS, CONVEX, KS, SETTINGS
@@ -72,6 +73,44 @@ def test_only_a_noisy_problem_has_a_ceiling(drawn: Draw) -> None:
     assert len(noisy.patches) == 1
     assert len(convex.patches) == 0
     assert len(points(noisy)) == len(points(convex)) == len(MADE)
+
+
+def without(table: pd.DataFrame, problem: str, *methods: str) -> pd.DataFrame:
+    """The rows but those of ``methods`` on ``problem``."""
+    return table[~((table["problem"] == problem) & table["method"].isin(methods))]
+
+
+def names_at_points(ax: Axes, named: Axes) -> list[tuple[str, str]]:
+    """For each marker the name of its method, by its look, and that of its line in ``named``."""
+    ticks = zip(named.get_yticks(), named.get_yticklabels(), strict=True)
+    labels = {place: tick.get_text() for place, tick in ticks}
+    looks = {(look.colour, look.marker): look.label for look in METHODS.values()}
+    markers = [container.lines[0] for container in ax.containers]
+    return [
+        (looks[line.get_color(), line.get_marker()], labels[line.get_ydata()[0]])
+        for line in markers
+    ]
+
+
+@pytest.mark.parametrize("lacking", ["digits_mlp", CONVEX])
+@pytest.mark.parametrize("name", ["retraining_loo", "retraining_mislabel"])
+def test_names_stand_at_their_points_where_a_panel_lacks_a_method(
+    name: str, lacking: str, tables: Tables
+) -> None:
+    table = tables[name]
+    if name == "retraining_mislabel":
+        table = pd.concat([table, table.assign(problem=CONVEX)])
+    table = without(table[table["method"] != "my_method"], lacking, "tracin", "ekfac")
+    figure = Figure()
+    FIGURES[name].draw(figure, {name: table})
+    counts = []
+    for ax in figure.axes:
+        found = names_at_points(ax, figure.axes[0])
+        assert all(own == label for own, label in found)
+        low, high = sorted(ax.get_ylim())
+        assert all(low < y < high for _, y in points(ax))
+        counts.append(len(found))
+    assert sorted(counts) == [len(METHODS) - 2, len(METHODS)]
 
 
 def test_removal_curves_rise_where_samples_helped(drawn: Draw, tables: Tables) -> None:

@@ -5,6 +5,7 @@ that are compared, tiles of other images, a pooled kernel drawn as a seed.
 """
 
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
+from stagewise.plotting.vision_alignment import apart, draw_draws
 from stagewise.plotting.vision_looks import METHODS, unpacked
 from support.vision_tables import COUNT, LOCALIZATION, LONG_DRAWS, N_BETA, RELATIONS, SEEDS, STEPS
 
@@ -47,6 +49,28 @@ def test_draws_have_a_line_for_each_seed_and_a_star_for_all(drawn: Draw) -> None
     assert len(stars) == 3
     assert len(lines) == 3 * len(SEEDS)
     assert {float(star.get_xdata()[0]) for star in stars} == {128.0}
+
+
+def test_names_of_stars_lie_apart_in_the_order_of_the_stars(tables: Tables) -> None:
+    rows = tables["vision_draws"]
+    together = {"same class": 0.79, "other diacritic": 0.801, "other case": 0.8}
+    pooled = rows["seed"].isna()
+    rows = rows.assign(value=rows["value"].where(~pooled, rows["relation"].map(together)))
+    assert set(rows["relation"]) == set(together)
+    figure = Figure(figsize=(2, 2.9))
+    ax = figure.subplots()
+    draw_draws(ax, rows)
+    figure.draw_without_rendering()
+    heights = {text.get_text().replace("\n", " "): text.xy[1] for text in ax.texts}
+    assert sorted(heights, key=heights.__getitem__) == sorted(together, key=together.__getitem__)
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(box.x0 >= ax.bbox.x1 for box in boxes)  # beside the panel, over no curve
+
+
+def test_names_that_have_room_stay_where_they_are() -> None:
+    np.testing.assert_allclose(apart([0.9, 0.1, 0.5], 0.2), [0.9, 0.1, 0.5])
+    np.testing.assert_allclose(apart([0.5, 0.5, 0.5], 0.2), [0.3, 0.5, 0.7])
 
 
 def test_maps_have_every_image_at_its_place(drawn: Draw, tables: Tables) -> None:
