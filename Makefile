@@ -8,6 +8,7 @@
 PYTHON ?= python3
 ARGS ?=
 STUDY ?=
+README_IMAGES := toy_influence.png retraining_lds.png vision_influence.png
 
 PY := .venv/bin/python
 WORKFLOW := $(PY) -m stagewise.cli.workflow
@@ -57,7 +58,7 @@ figures: .venv ## the figures alone, with whatever they need
 
 images: .venv ## redraw the README's pictures from the default run
 	@$(WORKFLOW) figures $(ARGS)
-	@mkdir -p docs/images && cp paper/figures/toy_influence.png paper/figures/retraining_lds.png docs/images/
+	@mkdir -p docs/images && cp $(addprefix paper/figures/,$(README_IMAGES)) docs/images/
 
 archive: .venv ## pack the tables behind every figure into archive/
 	@$(WORKFLOW) figures $(ARGS)

@@ -1,6 +1,7 @@
 """Stage: what could find flipped labels without any sampling, and EK-FAC's influence."""
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -83,7 +84,8 @@ def vision_detectors(
             schema=DETECTORS.name,
             schema_version=DETECTORS.version,
             ekfac_seconds=seconds,
-            damping=chosen.damping,
+            # A file's attributes know no null, by which each layer has a damping of its own.
+            damping=math.nan if chosen.damping is None else chosen.damping,
             provenance=json.dumps(record, sort_keys=True),
         ),
         out,
