@@ -140,7 +140,7 @@ def sensitivity() -> pd.DataFrame:
         for place, name in enumerate(quantities)
         for se in (0.02 if name.startswith("auroc") else np.nan,)
     ]
-    return _table(rows, STUDY_COLUMNS)
+    return _table(rows, STUDY_COLUMNS).assign(step_size=1e-4)
 
 
 def many_draws() -> pd.DataFrame:

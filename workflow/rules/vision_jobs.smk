@@ -72,9 +72,7 @@ def image_jobs(run, study=False):
     }
     jobs["prior"] = one | dict(sampling=chains_of(run, n_beta=0.0))
     if run.wide is not None:
-        jobs["wide"] = one | dict(
-            sampling=chains_of(run, **run.wide.model_dump())
-        )
+        jobs["wide"] = one | dict(sampling=chains_of(run, **run.wide.model_dump()))
     for step in run.early_steps():
         jobs[f"early_{step}"] = one | dict(
             step=step, sampling=chains_of(run, draws=run.development_draws)
